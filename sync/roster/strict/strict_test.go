@@ -1,0 +1,172 @@
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+type inner struct {
+	ID    string   `yaml:"id"`
+	Codes []string `yaml:"codes"`
+	Lat   float64  `yaml:"lat"`
+}
+
+type outer struct {
+	Name  string            `yaml:"name"`
+	Count uint32            `yaml:"count"`
+	Live  *bool             `yaml:"live"`
+	Every time.Duration     `yaml:"every"`
+	At    time.Time         `yaml:"at"`
+	Inner *inner            `yaml:"inner"`
+	List  []inner           `yaml:"list"`
+	Users map[string]*inner `yaml:"users"`
+}
+
+func TestDecode(t *testing.T) {
+	yes := true
+	want := outer{
+		Name: "0012", Count: 7, Live: &yes, Every: 90 * time.Second,
+		At:    time.Date(2026, 11, 4, 0, 58, 0, 0, time.UTC),
+		Inner: &inner{ID: "1e5", Lat: -0.5},
+		List:  []inner{{ID: "a", Codes: []string{"0009351929", "0x1F", "yes", "张三"}}, {ID: "b"}},
+		Users: map[string]*inner{"ada": {ID: "x"}},
+	}
+	for name, text := range map[string]string{
+		"yaml block": "name: 0012\ncount: 7\nlive: true\nevery: 1m30s\nat: 2026-11-04T08:58:00+08:00\ninner:\n  id: 1e5\n  lat: -0.5\nlist:\n  - id: a\n    codes: [0009351929, 0x1F, yes, 张三]\n  - {id: b, codes: ~}\nusers: {ada: {id: x}}\n",
+		"yaml crlf":  "\ufeffname: '0012'\r\ncount: 7\r\nlive: true\r\nevery: 1m30s\r\nat: \"2026-11-04T08:58:00+08:00\"\r\ninner: {id: \"1e5\", lat: -0.5}\r\nlist:\r\n- {id: a, codes: [\"0009351929\", \"0x1F\", \"yes\", \"\\u5f20三\"]}\r\n- id: b\r\nusers:\r\n  ada:\r\n    id: x\r\n",
+		"json": "{\n\t\"name\": \"0012\", \"count\": 7, \"live\": true, \"every\": \"1m30s\",\n\t\"at\": \"2026-11-04T08:58:00+08:00\",\n\t\"inner\": {\"id\": 1e5, \"lat\": -0.5},\n" +
+			"\"list\": [{\"id\":\"a\",\"codes\":[\"0009351929\",\"0x1F\",\"yes\",\"\\u5f20三\"]},{\"id\":\"b\",\"codes\":null}],\"users\":{\"ada\":{\"id\":\"x\"}}}\n",
+	} {
+		var got outer
+		if _, err := Decode("f", []byte(text), &got); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !got.At.Equal(want.At) {
+			t.Errorf("%s: at %v", name, got.At)
+		}
+		got.At = want.At
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v\nwant %+v", name, got, want)
+		}
+	}
+}
+
+// Every mistake is told at once, each with its place.
+func TestProblems(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "nme: x\nlist:\n  - {id: a, coeds: []}\n", "f:1:1: nme: unknown key \"nme\" (do you mean \"name\"?)\nf:3:13: list[0].coeds: unknown key \"coeds\" (do you mean \"codes\"?)"},
+		{"far key", "inner: {zzzzzz: 1}\n", "f:1:9: inner.zzzzzz: unknown key \"zzzzzz\" (known here: codes, id, lat)"},
+		{"json unknown", "{\n \"naem\": {\"a\": [1, {}]},\n \"count\": -1\n}", "f:2:2: naem: unknown key \"naem\" (do you mean \"name\"?)\nf:3:11: count: must be a whole number from 0 to 4294967295, not \"-1\""},
+		{"case counts", "Name: x\n", "f:1:1: Name: unknown key \"Name\" (do you mean \"name\"?)"},
+		{"twice", "name: x\nname: y\n", "f:2:1: name: is given twice, first on line 1"},
+		{"twice json", "{\"name\":\"x\",\n\"name\":\"y\"}", "f:2:1: name: is given twice, first on line 1"},
+		{"twice in a table", "users:\n  a: {id: x}\n  a: {id: y}\n", "f:3:3: users.a: is given twice"},
+		{"types", "count: x\nlive: yes\nevery: 30\nat: 2026-11-04\ninner: 3\nlist: {}\n",
+			"f:1:8: count: must be a whole number from 0 to 4294967295, not \"x\"\nf:2:7: live: must be true or false, not \"yes\"\nf:3:8: every: \"30\" is no duration like 30s, 5m or 1h30m\n" +
+				"f:4:5: at: \"2026-11-04\" is no time with its offset, like 2026-11-04T08:58:00+08:00\nf:5:8: inner: must be keys and values, not \"3\"\nf:6:7: list: must be a list, not keys and values"},
+		{"quoted number", "count: \"7\"\n", "f:1:8: count: must be a whole number from 0 to 4294967295, not \"7\""},
+		{"huge number", "count: 4294967296\n", "f:1:8: count: must be a whole number from 0 to 4294967295, not \"4294967296\""},
+		{"nan", "inner: {lat: .nan}\n", "f:1:14: inner.lat: must be a number, not \".nan\""},
+		{"list for text", "name: [a]\n", "f:1:7: name: must be a single value, not a list"},
+		{"empty entry", "list:\n  - id: a\n  -\n", "f:3:5: list[1]: is an empty entry"},
+		{"anchor", "name: &a x\n", "f:1:7: anchors and aliases (& and *) are not read here; write the value out, or put it in quotes if it is a text"},
+		{"merge", "inner:\n  <<: {id: x}\n", "f:2:3: only plain keys are read here, no mergekey"},
+		{"tag", "name: !!binary x\n", "f:1:7: tags (!) are not read here; put the value in quotes if it is a text"},
+		{"two documents", "name: x\n---\nname: y\n", "f:3:5: a second document begins here; one file holds one"},
+		{"empty", "", "f:1:1: the file is empty"},
+		{"comment only", "# nothing\n", "f:1:1: the file is empty"},
+		{"not utf-8", "name: x\nab\xff", "f:2:3: not UTF-8 text (save the file as UTF-8)"},
+		{"broken yaml", "list: [1,\n", "f:1:7: not YAML: sequence end token ']' not found"},
+		{"broken json", "{\"name\": tru}", "f:1:10: not JSON: invalid character '}' in literal true (expecting 'e')"},
+		{"short json", "{\"name\": \"x\"\n", "f:2:1: not JSON: the text ends too early"},
+		{"json and more", "{}\n{}", "f:2:1: not JSON: something follows the last brace"},
+		{"list at the top", "- a\n", "f:1:1: must be keys and values, not a list"},
+	} {
+		_, err := Decode("f", []byte(c.text), new(outer))
+		if err == nil {
+			t.Errorf("%s: no error", c.name)
+			continue
+		}
+		if err.Error() != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, err, c.want)
+		}
+		if _, ok := errors.AsType[*Problem](err); !ok {
+			t.Errorf("%s: %T holds no Problem", c.name, err)
+		}
+	}
+}
+
+func TestLocate(t *testing.T) {
+	for _, text := range []string{
+		"name: x\nlist:\n  - id: a\n    codes:\n      - 1\n      - 2\n  - id: b\n",
+		"{\"name\": \"x\",\n\"list\":\n[\n{\"id\": \"a\", \"codes\": [\n1,\n2]},\n{\"id\": \"b\"}]}",
+	} {
+		d, err := Open("f", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := map[string]int{"name": 1, "list": 2, "list[0].codes[1]": 6, "list[1].id": 7, "list[1].lat": 7, "list[9]": 2, "nothing": 1}
+		for path, want := range lines {
+			if line, _ := d.Locate(path); line != want {
+				t.Errorf("%q in %.10q: line %d, want %d", path, text, line, want)
+			}
+		}
+	}
+}
+
+func TestHostileNesting(t *testing.T) {
+	n := 1 << 18
+	for name, text := range map[string]string{
+		"brackets":     "name: " + strings.Repeat("[", n),
+		"braces":       "name: " + strings.Repeat("{a: ", n),
+		"dashes":       strings.Repeat("- ", n),
+		"questions":    strings.Repeat("? ", n),
+		"tags":         "a: " + strings.Repeat("!a ", n),
+		"json":         "{\"name\":" + strings.Repeat("[", n),
+		"known depth":  "users: {a: {codes: " + strings.Repeat("[", 70) + strings.Repeat("]", 70) + "}}",
+		"over the top": strings.Repeat("a", MaxYAML+1),
+	} {
+		if _, err := Decode("f", []byte(text), new(outer)); err == nil {
+			t.Errorf("%s: no error", name)
+		} else if len(err.Error()) > 400 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// A file with as many mistakes as lines is told in a bounded error.
+func TestManyProblems(t *testing.T) {
+	var b strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&b, "k%d: 1\n", i)
+	}
+	_, err := Decode("f", []byte(b.String()), new(outer))
+	if err == nil || strings.Count(err.Error(), "\n") != MaxProblems || !strings.HasSuffix(err.Error(), "and 4950 more") {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{"name: 0012\nlist:\n  - {id: a}\n", "{\"name\":\"x\",\"list\":[{\"id\":\"a\"}]}", "a: &x 1\nb: *x\n", "? a\n: b\n", "a: |\n  x\n", "- 1\n", "{", "a: [", "users: {a: {}, a: {}}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var a, b outer
+		d, err := Decode("f", []byte(s), &a)
+		if err != nil {
+			return
+		}
+		// Decoding is a function: the same text gives the same value.
+		if _, err := Decode("f", []byte(s), &b); err != nil || !reflect.DeepEqual(a, b) {
+			t.Errorf("two readings differ: %+v %+v (%v)", a, b, err)
+		}
+		if line, column := d.Locate("list[0].id"); line < 0 || column < 0 {
+			t.Errorf("place %d:%d", line, column)
+		}
+	})
+}
