@@ -1,0 +1,204 @@
+package cardline
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+
+	"github.com/punchd/punchd/protocol"
+)
+
+// MaxLine bounds a line, without its terminator, in bytes.
+const MaxLine = 512
+
+// Terminator is what ends a line.
+type Terminator string
+
+// The terminators. Empty lines count for nothing, so that CR LF is one end also
+// where either of them is one.
+const (
+	EndAny  Terminator = ""     // CR, LF or both
+	EndCR   Terminator = "cr"   // CR alone
+	EndLF   Terminator = "lf"   // LF alone
+	EndCRLF Terminator = "crlf" // both; one of them alone belongs to the line
+	EndTab  Terminator = "tab"
+	EndETX  Terminator = "etx"
+	EndIdle Terminator = "idle" // silence, or CR or LF
+)
+
+// bytes is what the terminator looks like, empty for silence.
+func (t Terminator) bytes() (string, error) {
+	switch t {
+	case EndAny, EndCRLF:
+		return "\r\n", nil
+	case EndCR:
+		return "\r", nil
+	case EndLF:
+		return "\n", nil
+	case EndTab:
+		return "\t", nil
+	case EndETX:
+		return "\x03", nil
+	case EndIdle:
+		return "", nil
+	}
+	return "", fmt.Errorf("cardline: unknown terminator %q (known: cr, lf, crlf, tab, etx, idle): %w", string(t), protocol.ErrUnsupported)
+}
+
+// Splitter cuts a stream of bytes into frames or lines, however the bytes come
+// in. It holds one of them at most, gives up what can't become one, and finds
+// the next one behind it. NUL is dropped: ports put it where parity was wrong.
+//
+// It is not safe for concurrent use.
+type Splitter struct {
+	framed   bool // frames between STX and ETX, else lines
+	end      Terminator
+	sevenBit bool
+	limit    int
+
+	buf  []byte // what came of the next one; of a frame, from its STX on
+	skip bool   // too long, and told: the rest goes up to the next mark
+	junk int    // bytes between frames, not told yet
+}
+
+// NewFrames makes a splitter for RDM6300 and ID-12.
+func NewFrames() *Splitter { return &Splitter{framed: true, limit: MaxFrame} }
+
+// NewLines makes a splitter for lines. Mask takes the highest bit off each byte,
+// for a reader with 7 data bits on a line with 8.
+func NewLines(end Terminator, mask bool) (*Splitter, error) {
+	if _, err := end.bytes(); err != nil {
+		return nil, err
+	}
+	return &Splitter{end: end, sevenBit: mask, limit: MaxLine}, nil
+}
+
+// Feed takes the bytes of one read and gives what they complete: a frame from
+// STX to ETX, or a line without its terminator, or an error for what was given
+// up. The bytes are valid until the next step. Leaving the loop drops the rest
+// of p.
+func (s *Splitter) Feed(p []byte) iter.Seq2[[]byte, error] {
+	step := s.line
+	if s.framed {
+		step = s.frame
+	}
+	return func(yield func([]byte, error) bool) {
+		for _, c := range p {
+			if s.sevenBit {
+				c &= 0x7f
+			}
+			if c == 0 {
+				continue
+			}
+			if whole, err := step(c); (whole != nil || err != nil) && !yield(whole, err) {
+				return
+			}
+		}
+	}
+}
+
+// Pending reports whether something has begun that [Splitter.Flush] would end.
+func (s *Splitter) Pending() bool { return len(s.buf) > 0 || s.junk > 0 || s.skip }
+
+// Flush says that no byte came for long, or that the connection ended. It gives
+// the line that silence ends, an error for anything else that was not whole,
+// and nil for both if there was nothing.
+func (s *Splitter) Flush() ([]byte, error) {
+	line, skipped, junk := s.buf, s.skip, s.junk
+	s.buf, s.skip, s.junk = s.buf[:0], false, 0
+	switch {
+	case skipped:
+	case len(line) > 0 && s.end == EndIdle:
+		return line, nil
+	case len(line) > 0 && s.framed:
+		return nil, fmt.Errorf("cardline: frame cut off behind %d bytes: %w", len(line), protocol.ErrIncomplete)
+	case len(line) > 0:
+		return nil, fmt.Errorf("cardline: line of %d bytes without terminator (if the reader sends none, set it to idle): %w", len(line), protocol.ErrIncomplete)
+	case junk > 0:
+		return nil, errJunk(junk)
+	}
+	return nil, nil
+}
+
+func errJunk(n int) error {
+	return fmt.Errorf("cardline: %d bytes outside any frame: %w", n, protocol.ErrMalformed)
+}
+
+// frame takes one byte. An STX always begins anew, since none stands within a
+// frame: the cut half of one must not swallow the next.
+func (s *Splitter) frame(c byte) ([]byte, error) {
+	switch {
+	case c == stx:
+		_, err := s.Flush()
+		s.buf = append(s.buf, c)
+		return nil, err
+	case len(s.buf) > 0:
+		s.buf = append(s.buf, c)
+		if c == etx {
+			whole := s.buf
+			s.buf = s.buf[:0]
+			return whole, nil
+		}
+		if len(s.buf) == s.limit {
+			s.buf, s.skip = s.buf[:0], true
+			return nil, fmt.Errorf("cardline: frame without ETX within %d bytes: %w", s.limit, protocol.ErrTooLarge)
+		}
+	case s.skip:
+		s.skip = c != etx
+	case c == '\r' || c == '\n': // some modules end their frames with them
+	default:
+		s.junk++
+		if junk := s.junk; c == etx || junk == MaxLine {
+			s.junk = 0
+			return nil, errJunk(junk)
+		}
+	}
+	return nil, nil
+}
+
+// line takes one byte.
+func (s *Splitter) line(c byte) ([]byte, error) {
+	if s.ends(c) {
+		whole := bytes.TrimSuffix(s.buf, s.before())
+		skipped := s.skip
+		s.buf, s.skip = s.buf[:0], false
+		if skipped || len(whole) == 0 {
+			return nil, nil
+		}
+		return whole, nil
+	}
+	if s.skip {
+		s.buf = s.buf[:0] // the last byte stays: it may be the CR of a CR LF
+	}
+	s.buf = append(s.buf, c)
+	if len(s.buf) > s.limit+len(s.before()) {
+		s.buf, s.skip = append(s.buf[:0], c), true
+		return nil, fmt.Errorf("cardline: line of more than %d bytes: %w", s.limit, protocol.ErrTooLarge)
+	}
+	return nil, nil
+}
+
+// before is the part of the terminator that lies in buf when its last byte
+// comes.
+func (s *Splitter) before() []byte {
+	if s.end == EndCRLF {
+		return []byte{'\r'}
+	}
+	return nil
+}
+
+func (s *Splitter) ends(c byte) bool {
+	switch s.end {
+	case EndCR:
+		return c == '\r'
+	case EndLF:
+		return c == '\n'
+	case EndCRLF:
+		return c == '\n' && len(s.buf) > 0 && s.buf[len(s.buf)-1] == '\r'
+	case EndTab:
+		return c == '\t'
+	case EndETX:
+		return c == etx
+	}
+	return c == '\r' || c == '\n'
+}
