@@ -77,11 +77,12 @@ func (ps Problems) Unwrap() []error {
 }
 
 // Document is a file that was read, so that what is found wrong later can be
-// said with its line.
+// said with its line. It is not safe for concurrent use.
 type Document struct {
-	file string
-	text []byte
-	json bool
+	file   string
+	text   []byte
+	json   bool
+	parsed []event // of YAML, whose parser is slow; JSON is read anew
 }
 
 // Open looks at a file's text without decoding it: it must be UTF-8 and within
@@ -158,7 +159,14 @@ func (d *Document) events() (source, error) {
 	if d.json {
 		return newJSONSource(d.text), nil
 	}
-	return newYAMLSource(d.text)
+	if d.parsed == nil {
+		s, err := newYAMLSource(d.text)
+		if err != nil {
+			return nil, err
+		}
+		d.parsed = s.events
+	}
+	return &yamlSource{d.parsed}, nil
 }
 
 // errSyntax is a mistake of the text itself, with its place.
