@@ -1,0 +1,23 @@
+package forward
+
+import (
+	"strings"
+
+	"github.com/punchd/punchd/protocol/attendance"
+)
+
+// What the tests of the outside know of the inside.
+const (
+	MaxDelay    = maxDelay
+	DeniedDelay = deniedDelay
+	MaxRejected = maxRejected
+)
+
+// EstimateOf is how many bytes a punch is believed to take.
+func EstimateOf(p *attendance.Punch) int { return estimate(Item{Punch: p}) }
+
+// punchOf makes a punch with a badge of n bytes.
+func punchOf(n int) *attendance.Punch { return &attendance.Punch{Badge: strings.Repeat("x", n)} }
+
+// Remembered is how many parked punches' tries are counted. Run must have ended.
+func (f *Forwarder) Remembered() int { return len(f.tries) }
