@@ -1,0 +1,152 @@
+package phone
+
+import (
+	"bytes"
+	"container/list"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Bounds of one connection.
+const (
+	writeTimeout     = 10 * time.Second // for a phone that does not read
+	maxUnacked       = 1 << 14          // receipts on their way, below the 65,535 packet ids
+	maxSubscriptions = 16
+	maxAliases       = 16 // topic aliases of MQTT 5
+)
+
+// conn is one phone's connection. The broker library reads and writes through
+// it; what it does not know of a connection stands here.
+type conn struct {
+	net.Conn
+	from   netip.Prefix
+	prefix *bytes.Reader // the CONNECT packet, read before the library saw the connection
+	place  *list.Element // among the strangers of the gate, whose lock guards it
+
+	// Set when the user is known, before the registry shows the connection.
+	client    *mqtt.Client
+	user      string
+	clientID  string
+	serial    uint64 // of the login; larger is later
+	checkIns  string // the topic for native check-ins
+	owntracks string // the prefix of its OwnTracks topics
+	receipts  string // the topic it is answered on
+
+	// Only of the goroutine that reads.
+	aliases map[uint16]string
+	taking  bool // a message is in the intake or its acknowledgement not written
+
+	mu       sync.Mutex
+	packetID uint16
+	unacked  int
+}
+
+// Read gives the CONNECT packet first.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.prefix != nil {
+		if n, _ := c.prefix.Read(b); n > 0 {
+			return n, nil
+		}
+		c.prefix = nil
+	}
+	return c.Conn.Read(b)
+}
+
+// Write bounds every write on its own, so that a phone that does not read
+// can't hold a goroutine.
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// SetDeadline is how the library enforces the keepalive, which is about reading
+// alone.
+func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetReadDeadline(t) }
+
+// cut closes the socket without the farewell of TLS, which could wait for a
+// peer that does not read.
+func (c *conn) cut() {
+	nc := c.Conn
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	nc.Close() // an error says it is closed
+}
+
+// topic resolves a topic alias of MQTT 5. The library would do so too, but
+// after it has asked whether the topic is allowed. false: the alias is unknown
+// or one too many.
+func (c *conn) topic(pk *packets.Packet) bool {
+	if !pk.Properties.TopicAliasFlag {
+		return true
+	}
+	alias := pk.Properties.TopicAlias
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
+	if pk.TopicName == "" {
+		pk.TopicName = c.aliases[alias]
+		return pk.TopicName != ""
+	}
+	if alias == 0 || alias > maxAliases {
+		return false
+	}
+	if c.aliases == nil {
+		c.aliases = map[uint16]string{}
+	}
+	c.aliases[alias] = pk.TopicName
+	return true
+}
+
+// answer sends a receipt if the connection has subscribed to it and still acks
+// what it got. It does not pass through the library's queue of messages: that
+// keeps one map of packet ids for both directions, in which a phone's own ids
+// overwrite those of its receipts.
+func (c *conn) answer(payload []byte) bool {
+	sub, subscribed := c.client.State.Subscriptions.Get(c.receipts)
+	if !subscribed {
+		return false
+	}
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: min(sub.Qos, 1)},
+		TopicName:   c.receipts, Payload: payload,
+	}
+	if pk.FixedHeader.Qos > 0 {
+		var ok bool
+		if pk.PacketID, ok = c.nextID(); !ok {
+			return false
+		}
+	}
+	return c.client.WritePacket(pk) == nil
+}
+
+// nextID takes a packet id for a receipt, unless the phone owes too many acks.
+func (c *conn) nextID() (uint16, bool) {
+	limit := maxUnacked
+	if n := int(c.client.Properties.Props.ReceiveMaximum); n > 0 { // MQTT 5
+		limit = min(limit, n)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unacked >= limit {
+		return 0, false
+	}
+	c.unacked++
+	if c.packetID++; c.packetID == 0 {
+		c.packetID = 1
+	}
+	return c.packetID, true
+}
+
+// acked takes note of the phone's PUBACK for a receipt.
+func (c *conn) acked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unacked = max(c.unacked-1, 0)
+}
