@@ -1,0 +1,109 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/punchd/punchd/sync/ledger/disk"
+)
+
+// OpenReader reads a ledger without its lock, beside the process that writes
+// it. It changes nothing. Since it sees what is in memory, the last batch it
+// shows may not be durable yet.
+func OpenReader(dir string, from uint64) *Reader {
+	return openReader(disk.OS, dir, from)
+}
+
+func openReader(fs disk.FS, dir string, from uint64) *Reader {
+	f := &follower{fs: fs, dir: dir}
+	return &Reader{fs: fs, dir: dir, index: &index{}, seq: from, refresh: f.look}
+}
+
+// follower finds the end of a ledger that somebody else is writing.
+type follower struct {
+	fs  disk.FS
+	dir string
+	end position // as of the last look; a nil segment before the first
+}
+
+// look finds the end. What it takes for damage may be a batch that is just
+// being written, so it only says how far a reader may go; the reader then
+// reads these bytes again, and what is missing of them is damage.
+func (f *follower) look() (view, error) {
+	lay, err := readLayout(f.fs, f.dir)
+	if err != nil || len(lay.segments) == 0 {
+		return view{}, err
+	}
+	from := lay.start(0, len(lay.segments)-1)
+	i := slices.IndexFunc(lay.segments, func(s *segment) bool { return f.end.segment != nil && s.first == f.end.segment.first })
+	if i >= 0 && f.end.seq >= from.seq {
+		from = start{position{lay.segments[i], f.end.off, f.end.seq}, false}
+	}
+	s, err := scanTail(f.fs, f.dir, lay, from, 0)
+	if err != nil {
+		return view{}, err
+	}
+	f.end = s.behind
+	f.end.seq = s.next
+	return view{lay.id, lay.segments, f.end}, nil
+}
+
+// Scan calls visit for every frame of a ledger from a sequence on, without the
+// lock. The frame's payload is valid until visit returns. For a stretch that
+// can't be read it calls damaged, if that is not nil. An error of either ends
+// the scan and is returned. Next is the sequence at which to go on.
+func Scan(ctx context.Context, dir string, from uint64, visit func(Frame) error, damaged func(*Damage) error) (next uint64, err error) {
+	r := OpenReader(dir, from)
+	defer r.Close()
+	err = r.each(ctx, visit, damaged)
+	return r.Seq(), err
+}
+
+// Follow is [Scan] without an end: it goes on with what is appended later,
+// looking for it at an interval, until its context ends. Then it returns nil.
+func Follow(ctx context.Context, dir string, from uint64, every time.Duration, visit func(Frame) error, damaged func(*Damage) error) error {
+	r := OpenReader(dir, from)
+	defer r.Close()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := r.each(ctx, visit, damaged); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// each visits what there is.
+func (r *Reader) each(ctx context.Context, visit func(Frame) error, damaged func(*Damage) error) error {
+	for n := 0; ; n++ {
+		if n%256 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		f, err := r.Next()
+		d, isDamage := errors.AsType[*Damage](err)
+		switch {
+		case err == io.EOF:
+			return nil
+		case isDamage && damaged == nil:
+			continue
+		case isDamage:
+			err = damaged(d)
+		case err == nil:
+			err = visit(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
