@@ -1,0 +1,195 @@
+// Package journal makes records durable: it is the ledger, which is the truth,
+// and the buffer, which knows what became of each record, as one thing.
+//
+// DESIGN.md says how the two go together and what happens when something fails.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/punchd/punchd/sync/buffer"
+	"github.com/punchd/punchd/sync/forward"
+	"github.com/punchd/punchd/sync/ledger"
+	"github.com/punchd/punchd/sync/ledger/disk"
+)
+
+// The names in a journal's directory.
+const (
+	LedgerDir = "ledger" // for ledger.Scan and ledger.Follow beside a running daemon
+	bufferDir = "buffer"
+	lockName  = "punchd.lock"
+)
+
+// Config says where a journal is.
+type Config struct {
+	Dir string
+	// SegmentSize is that of new ledger segments in bytes; 0 is the ledger's
+	// default.
+	SegmentSize int64
+	FS          disk.FS      // of the ledger; nil is disk.OS
+	Log         *slog.Logger // nil is silent
+}
+
+// ErrClosed says that the journal was closed.
+var ErrClosed = errors.New("journal: closed")
+
+// ErrInUse says that another process has the journal open.
+var ErrInUse = errors.New("in use")
+
+// Journal is an open journal. Its methods may be called from any goroutine.
+type Journal struct {
+	dir    string
+	log    *slog.Logger
+	lock   *os.File
+	ledger *ledger.Ledger
+	buffer *buffer.Buffer
+
+	sending sync.RWMutex // held for reading while something is put into queue
+	closed  bool         // guarded by sending
+	queue   chan *request
+	pipe    *pipe
+	tickets uint64         // given to work so far; the committer's
+	running sync.WaitGroup // committer and applier
+	closing sync.Once
+	closeEr error
+
+	durable *progress // sequence of the next record: all below are durable
+	applied *progress // tickets of the work that is in the buffer
+	recent  recent
+	failed  chan struct{} // closed when the buffer broke
+	failure error         // why; set before failed is closed
+
+	mu    sync.Mutex // guards sinks
+	sinks map[string]*sink
+
+	feeds  feeds
+	timing timing
+	counts struct{ duplicates, copies atomic.Uint64 }
+	found  findings
+}
+
+var _ forward.Source = (*Journal)(nil)
+
+// Open opens a journal, or begins one where there is none, and brings the
+// buffer up to the ledger. Damage to either is not an error: see [Stats]. A
+// second opener gets an error that wraps [ErrInUse]. Cancelling ctx ends the
+// opening, not what was opened.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{
+		dir: cfg.Dir, log: cfg.Log, lock: lock,
+		queue: make(chan *request, 256), pipe: newPipe(), failed: make(chan struct{}),
+		sinks: map[string]*sink{}, applied: newProgress(0),
+	}
+	j.feeds.j = j
+	if err := j.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, j.release())
+	}
+	j.running.Go(j.commitLoop)
+	j.running.Go(j.applyLoop)
+	return j, nil
+}
+
+// open opens the two halves and makes them agree.
+func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
+	if j.buffer, err = buffer.Open(buffer.Config{Dir: filepath.Join(cfg.Dir, bufferDir), Log: cfg.Log}); err != nil {
+		return err
+	}
+	j.ledger, err = ledger.Open(ledger.Config{
+		Dir: filepath.Join(cfg.Dir, LedgerDir), SegmentSize: cfg.SegmentSize, FS: cfg.FS, Log: cfg.Log,
+		Floor: j.buffer.Applied(), FloorOf: j.buffer.Ledger(),
+	})
+	if err != nil {
+		return err
+	}
+	j.found.opened(j.log, j.ledger.Report())
+	switch id, of := j.ledger.Identity(), j.buffer.Ledger(); {
+	case j.buffer.Fresh():
+	case id != of:
+		err = j.buffer.Reset(fmt.Sprintf("it belongs to ledger %s, the ledger is %s", of, id))
+	case j.buffer.Applied() > j.ledger.Next():
+		err = j.buffer.Reset(fmt.Sprintf("it has %d records, the ledger %d", j.buffer.Applied(), j.ledger.Next()))
+	}
+	if err == nil && j.buffer.Fresh() {
+		err = j.buffer.Begin(j.ledger.Identity())
+	}
+	if err == nil {
+		err = j.replay(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if len(j.ledger.Report().Damage) == 0 {
+		if err := j.buffer.PruneSuspects(); err != nil {
+			return err
+		}
+	}
+	for name, s := range j.buffer.Sinks() {
+		j.sinks[name] = newSink(name, s.Cursor)
+	}
+	j.durable = newProgress(j.ledger.Next())
+	return nil
+}
+
+// Close takes no more, waits until all that was accepted is durable and
+// applied, and gives the directory free.
+func (j *Journal) Close() error {
+	j.closing.Do(func() {
+		j.sending.Lock()
+		j.closed = true
+		j.sending.Unlock()
+		close(j.queue)
+		j.running.Wait()
+		j.durable.fail(ErrClosed)
+		j.applied.fail(ErrClosed)
+		j.feeds.close()
+		j.closeEr = j.release()
+	})
+	return j.closeEr
+}
+
+// release closes what is open.
+func (j *Journal) release() error {
+	var errs []error
+	if j.buffer != nil {
+		errs = append(errs, j.buffer.Close())
+	}
+	if j.ledger != nil {
+		errs = append(errs, j.ledger.Close())
+	}
+	if err := j.lock.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("journal: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// Failed is closed when the buffer can't be written any more. The journal then
+// refuses everything; the ledger holds all that was acknowledged, and opening
+// the journal again brings the buffer up to it or makes a new one.
+func (j *Journal) Failed() <-chan struct{} { return j.failed }
+
+// Err says why the journal has failed, nil while it has not.
+func (j *Journal) Err() error {
+	select {
+	case <-j.failed:
+		return j.failure
+	default:
+		return nil
+	}
+}
