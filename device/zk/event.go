@@ -1,0 +1,215 @@
+package zk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/punchd/punchd/protocol/attendance"
+	"github.com/punchd/punchd/protocol/zk"
+)
+
+// maxQueue bounds the events that wait. What comes beyond it is not
+// acknowledged: it stands in the log, which is read then, and some terminals
+// tell it again.
+const maxQueue = 64
+
+// event tells of punches. It waits until they are durable to be acknowledged.
+type event struct {
+	hash   uint64     // by which its repetition is known, 0 if it can't be read
+	form   int        // bytes of a record in it
+	record *zk.Record // nil if it does not tell exactly one that can be read
+	at     time.Time  // gateway clock when it came
+	asked  bool       // the terminal's count was asked for because of it
+	reads  int        // that began after it came and have not found it
+}
+
+// news are the events of a session that nobody has acknowledged.
+type news struct {
+	seed    maphash.Seed
+	waiting []event
+	// overflow says that more came than can wait.
+	overflow bool
+	came     int // ever
+}
+
+func (n *news) any() bool { return len(n.waiting) > 0 || n.overflow }
+
+// hear takes an event. Those of other things than punches are acknowledged at
+// once: some terminals send them though nobody asked.
+func (s *session) hear(ctx context.Context, p zk.Packet) error {
+	if zk.EventCode(p.Session) != zk.EventAttLog {
+		if !s.connected {
+			return nil // what would it be acknowledged with?
+		}
+		return s.acknowledge(ctx)
+	}
+	n := &s.news
+	e := event{at: now()}
+	// An event that can't be read, or that tells several punches, is a hint to
+	// read the log like any other.
+	if form, records, err := zk.ParsePunches(p.Data); err == nil {
+		e.form, e.hash = form, maphash.Bytes(n.seed, p.Data)
+		if len(records) == 1 {
+			records[0].Raw = bytes.Clone(records[0].Raw)
+			e.record = &records[0]
+		}
+	}
+	n.came++
+	switch {
+	case slices.ContainsFunc(n.waiting, func(w event) bool { return e.hash != 0 && w.hash == e.hash }):
+		// Told again because we are slow; one acknowledgement is for both.
+	case len(n.waiting) == maxQueue:
+		n.overflow = true
+	default:
+		n.waiting = append(n.waiting, e)
+	}
+	return nil
+}
+
+func (s *session) acknowledge(ctx context.Context) error {
+	return s.write(ctx, zk.EventAck(s.id), s.timeouts.Answer)
+}
+
+// listen asks for events. A terminal that is disabled tells none, and takes no
+// punches either: it serves one host, and that is us, so what disabled it is
+// gone, and it is enabled. Nothing is done to a person who is just being
+// recognised or enrolled.
+func (d *Driver) listen(ctx context.Context, s *session) error {
+	_, refused, err := s.try(ctx, zk.Bare(zk.CmdEnableDevice))
+	if err != nil {
+		return err
+	}
+	if refused != nil {
+		d.log.Debug("terminal not enabled", "error", refused)
+	}
+	return d.register(ctx, s)
+}
+
+// register asks for events of punches and of nothing else.
+func (d *Driver) register(ctx context.Context, s *session) error {
+	_, refused, err := s.try(ctx, zk.RegisterEvents{Mask: uint32(zk.EventAttLog)})
+	if err != nil {
+		return err
+	}
+	d.learn(func(q *quirks) { q.deaf = refused })
+	return nil
+}
+
+// serve makes durable what the waiting events tell: by one of them alone if it
+// may be believed, and else by the log if a read may begin.
+func (d *Driver) serve(ctx context.Context, s *session, rested bool) error {
+	said, err := d.counts(ctx, s)
+	if err != nil {
+		return err
+	}
+	t := &d.terminal
+	switch {
+	case d.believable(s) && said.told && int(said.Records) == len(t.log)+t.ahead+1:
+		return d.believe(ctx, s)
+	case rested:
+		return d.read(ctx, s, said)
+	}
+	for i := range s.news.waiting {
+		s.news.waiting[i].asked = true
+	}
+	return nil
+}
+
+// believable reports whether the one event that waits says what the log says,
+// as far as experience goes. It must also follow directly on what is known,
+// which only the terminal's count can tell.
+func (d *Driver) believable(s *session) bool {
+	t := &d.terminal
+	return len(s.news.waiting) == 1 && !s.news.overflow && t.comparable(s.news.waiting[0]) &&
+		t.hits >= proven && t.hints == "" && !t.lies && d.readErr == nil && len(t.unproven) < maxUnproven
+}
+
+// comparable reports whether an event names its person as the log does. A slot
+// is given to other people, and the number 12 may be the PIN 12 or 0012.
+func (t *terminal) comparable(e event) bool {
+	switch {
+	case e.record == nil || e.record.PIN == "" || !t.layout.HasPIN():
+		return false
+	case t.layout == zk.Layout16:
+		return e.form == 12
+	}
+	return t.layout != 0 && e.form >= 32
+}
+
+// believe hands over what the one event that waits tells.
+func (d *Driver) believe(ctx context.Context, s *session) error {
+	t, e := &d.terminal, s.news.waiting[0]
+	p := d.punch(*e.record, reading{at: e.at, skew: t.skew})
+	if err := d.emit(ctx, []attendance.Punch{p}); err != nil {
+		return err
+	}
+	t.ahead++
+	t.unproven[factOf(*e.record)] = 0
+	return d.settle(ctx, s, 0, nil)
+}
+
+// settle acknowledges the events that are served. After a read of the log, read
+// is how many of them had come before it began, and find searches in it.
+func (d *Driver) settle(ctx context.Context, s *session, read int, find func(fact) bool) error {
+	var rest []event
+	for i, e := range s.news.waiting {
+		if i < read {
+			e.reads++
+		}
+		if !d.served(e, find) {
+			rest = append(rest, e)
+			continue
+		}
+		if err := s.acknowledge(ctx); err != nil {
+			return fmt.Errorf("zk: event: %w", err)
+		}
+		if e.hash != 0 {
+			d.terminal.acked.add(e.hash)
+		}
+	}
+	s.news.waiting = rest
+	return nil
+}
+
+// served reports whether what an event tells is durable, as far as it can be,
+// and learns from whether the log has it. Find is nil if no log was just read.
+func (d *Driver) served(e event, find func(fact) bool) bool {
+	t := &d.terminal
+	switch {
+	case e.hash != 0 && t.acked.has(e.hash):
+		return true
+	case !t.comparable(e):
+		return e.reads > 0
+	}
+	f := factOf(*e.record)
+	_, believed := t.unproven[f]
+	switch {
+	case t.recent.has(f), t.hints == "" && find != nil && find(f):
+		if t.hits++; t.hits == proven && t.hints == "" {
+			d.log.Info("events are believed: they say what the log says")
+		}
+		return true
+	case believed:
+		return true
+	case t.hints != "":
+		return e.reads > 0
+	case e.reads > 1:
+		// Once can be too soon: some tell an event before they write the log.
+		d.distrust("an event was not in the log as it was told")
+		d.log.Warn("this event was not in the log", "event", fmt.Sprintf("%x", e.record.Raw))
+		return true
+	}
+	return false
+}
+
+// distrust makes events hints for as long as this terminal is known.
+func (d *Driver) distrust(why string) {
+	d.terminal.hints = why
+	clear(d.terminal.unproven)
+	d.learn(func(q *quirks) { q.hints = why })
+	d.log.Warn("events are only hints from now on", "reason", why)
+}

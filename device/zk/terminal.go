@@ -1,0 +1,115 @@
+package zk
+
+import (
+	"slices"
+	"time"
+
+	"github.com/punchd/punchd/protocol/attendance"
+	"github.com/punchd/punchd/protocol/zk"
+)
+
+const (
+	// proven is how many events must have been found in the log as they were
+	// told before one is believed without it.
+	proven = 3
+	// maxUnproven bounds the believed events that no read has confirmed yet.
+	maxUnproven = 128
+	// maxRecent is how many of the newest facts are remembered, to know the
+	// event that tells one again.
+	maxRecent = 256
+	// maxOverlaps bounds the search for where a log goes on: a log in which
+	// many records equal the first is handed over whole instead.
+	maxOverlaps = 16
+	// maxTold bounds the damaged records that are remembered as told.
+	maxTold = 1024
+)
+
+// terminal is what is known of one terminal. It outlives connections; another
+// terminal at the address begins anew.
+type terminal struct {
+	identity string // in keys; empty if no terminal was seen yet
+	serial   string // empty if it tells none
+	skew     *time.Duration
+	layout   zk.Layout // 0: no record was seen yet
+
+	// log has a hash for each record of the log that is durable, in the order
+	// in which the last read found them.
+	log []uint64
+	// ahead counts the events handed over since: records behind those.
+	ahead int
+	polls int  // since the last read
+	lies  bool // its count of the log was wrong once
+	// rest is when the log may be read again without a reason to be sure of.
+	rest time.Time
+
+	hits   int    // events found in the log as they were told
+	hints  string // why events are only hints from now on; empty if they may be believed
+	recent ring[fact]
+	// unproven are the events that were believed, each with the number of reads
+	// that have not found it.
+	unproven map[fact]int
+	acked    ring[uint64]        // hashes of the newest events acknowledged
+	told     map[uint64]struct{} // hashes of damaged records
+}
+
+func newTerminal(identity, serial string) terminal {
+	return terminal{identity: identity, serial: serial, unproven: map[fact]int{}, told: map[uint64]struct{}{}}
+}
+
+// fact is what makes two tellings of a punch the same.
+type fact struct {
+	pin           string
+	slot          uint16 // of a record without a PIN
+	at            attendance.LocalTime
+	state, verify uint8
+}
+
+func factOf(r zk.Record) fact {
+	f := fact{pin: r.PIN, at: r.At, state: r.State, verify: r.Verify}
+	if r.PIN == "" {
+		f.slot = r.UID
+	}
+	return f
+}
+
+// ring keeps the newest of what is added.
+type ring[T comparable] struct {
+	of   []T
+	next int
+}
+
+func (r *ring[T]) add(v T) {
+	if len(r.of) < maxRecent {
+		r.of = append(r.of, v)
+		return
+	}
+	r.of[r.next] = v
+	r.next = (r.next + 1) % maxRecent
+}
+
+func (r *ring[T]) has(v T) bool { return slices.Contains(r.of, v) }
+
+// overlap is how many records at the beginning of now are those with which
+// before ends: all of before while the log only grows, fewer once it is full
+// and drops its oldest record for each new one, none if it was cleared.
+//
+// Records that overlap are equal in every byte to records that are durable, so
+// passing over them loses nothing in any case.
+func overlap(before, now []uint64) int {
+	if len(now) == 0 {
+		return 0
+	}
+	tried := 0
+	for i, h := range before {
+		if h != now[0] {
+			continue
+		}
+		if rest := before[i:]; len(rest) <= len(now) && slices.Equal(rest, now[:len(rest)]) {
+			return len(rest)
+		}
+		if tried++; tried == maxOverlaps {
+			break
+		}
+	}
+	return 0
+}
