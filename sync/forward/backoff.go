@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // The bounds of waiting after a failure.
 const (
 	baseDelay   = 500 * time.Millisecond
-	maxDelay    = 5 * time.Minute
+	maxDelay    = 5 * time.Minute // unless the configuration says otherwise
 	deniedDelay = 5 * time.Minute
 	// maxRetryAfter bounds what a far end may ask for: an hour of silence is
 	// enough to let it recover, and a misplaced header must not stop a day.
@@ -18,15 +19,18 @@ const (
 // backoff is the product's one back-off: exponential with full jitter, so that
 // the gateways of a hundred branches do not come back in step after an outage.
 // Every repetition that is not a device's goes through it.
-type backoff struct{ failures int }
+type backoff struct {
+	failures int
+	most     time.Duration // 0: maxDelay
+}
 
 // next is how long to wait after one more failure, and never less than
 // atLeast, which the far end asked for. The jitter is on top of that: every
 // gateway got the same answer.
 func (b *backoff) next(atLeast time.Duration) time.Duration {
-	ceiling := maxDelay
-	if b.failures < 10 { // 500 ms * 2^10 is more than the cap
-		ceiling = min(maxDelay, baseDelay<<b.failures)
+	ceiling := cmp.Or(b.most, maxDelay)
+	if b.failures < 20 { // 500 ms * 2^20 is more than any cap
+		ceiling = min(ceiling, baseDelay<<b.failures)
 	}
 	b.failures++
 	return max(0, min(atLeast, maxRetryAfter)) + rand.N(ceiling+1)

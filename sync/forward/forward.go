@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -24,7 +25,11 @@ type Config struct {
 	// BatchBytes bytes (default 1 MiB), but at least one punch.
 	BatchItems int
 	BatchBytes int
-	Log        *slog.Logger // nil: none
+	// RetryMax is the longest wait after a failure that the far end set no time
+	// for; 5 minutes if 0. It is shorter for a service on the same network, and
+	// can't exceed an hour.
+	RetryMax time.Duration
+	Log      *slog.Logger // nil: none
 }
 
 // Forwarder carries punches from a source to one sink. One batch is on its way
@@ -61,6 +66,10 @@ func New(cfg Config) (*Forwarder, error) {
 	if f.name == "" {
 		return nil, errors.New("forward: the sink has no name")
 	}
+	if cfg.RetryMax < 0 || cfg.RetryMax > time.Hour {
+		return nil, fmt.Errorf("forward: a longest wait of %v is not between 0 and an hour", cfg.RetryMax)
+	}
+	f.backoff.most = cfg.RetryMax
 	if f.batchItems <= 0 {
 		f.batchItems = 500
 	}

@@ -128,6 +128,7 @@ type Roster struct {
 type Sink struct {
 	Name        string
 	Kind        string
+	RetryMax    time.Duration // the longest wait after a failure
 	CloudEvents *CloudEvents
 	JSONLines   *JSONLines
 }

@@ -151,10 +151,10 @@ func TestGolden(t *testing.T) {
 		t.Errorf("roster: %+v", cfg.Roster)
 	}
 	sinks := []Sink{
-		{Name: "hq", Kind: "cloudevents", CloudEvents: &CloudEvents{URL: "https://central.example/punches", Secret: file("webhook"), CA: in("keys/tls.crt"),
+		{Name: "hq", Kind: "cloudevents", RetryMax: 5 * time.Minute, CloudEvents: &CloudEvents{URL: "https://central.example/punches", Secret: file("webhook"), CA: in("keys/tls.crt"),
 			Client: &TLS{Cert: in("keys/tls.crt"), Key: file("tls.key")}, Gzip: true, Batch: 100}},
-		{Name: "plain", Kind: "cloudevents", CloudEvents: &CloudEvents{URL: "http://127.0.0.1:8080/", Secret: file("webhook"), Batch: 500}},
-		{Name: "file", Kind: "file", JSONLines: &JSONLines{Path: in("out/punches.jsonl")}},
+		{Name: "plain", Kind: "cloudevents", RetryMax: 10 * time.Second, CloudEvents: &CloudEvents{URL: "http://127.0.0.1:8080/", Secret: file("webhook"), Batch: 500}},
+		{Name: "file", Kind: "file", RetryMax: 5 * time.Minute, JSONLines: &JSONLines{Path: in("out/punches.jsonl")}},
 	}
 	if !reflect.DeepEqual(cfg.Sinks, sinks) {
 		t.Errorf("sinks: %+v", cfg.Sinks)

@@ -117,7 +117,7 @@ func TestErrors(t *testing.T) {
 		{"ca of no use", broker(`url: "mqtt://127.0.0.1", ca: keys/tls.crt`), "punchd.yaml:5:37: phones.broker.ca: is of no use with mqtt://, only with mqtts://"},
 
 		{"kind", sink("webhook"), `punchd.yaml:5:15: sinks[0].kind: unknown kind of sink "webhook" (known: cloudevents, file)`},
-		{"key of another kind", sink(`file, path: x, url: "https://h"`), "punchd.yaml:5:36: sinks[0].url: is no key of the kind file (known there: name, kind, path)"},
+		{"key of another kind", sink(`file, path: x, url: "https://h"`), "punchd.yaml:5:36: sinks[0].url: is no key of the kind file (known there: name, kind, retry_max, path)"},
 		{"no path", sink("file"), "punchd.yaml:5:6: sinks[0].path: is missing"},
 		{"no url", sink("cloudevents"), "punchd.yaml:5:6: sinks[0].url: is missing; it begins with https:// or http://"},
 		{"no host", sink("cloudevents, url: \"https:///x\""), "punchd.yaml:5:34: sinks[0].url: names no host"},

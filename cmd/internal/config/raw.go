@@ -112,6 +112,8 @@ type rawSink struct {
 	Gzip   *bool      `yaml:"gzip" for:"cloudevents"`
 	Batch  *int       `yaml:"batch" for:"cloudevents"`
 
+	RetryMax *time.Duration `yaml:"retry_max"`
+
 	Path *string `yaml:"path" for:"file"`
 }
 

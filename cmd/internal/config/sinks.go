@@ -1,10 +1,17 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	defaultBatch = 500
 	maxBatch     = 10_000
+
+	defaultRetryMax = 5 * time.Minute
+	leastRetryMax   = time.Second
+	mostRetryMax    = time.Hour
 )
 
 func (c *checker) sinks(list []rawSink, cfg *Config) {
@@ -15,7 +22,10 @@ func (c *checker) sinks(list []rawSink, cfg *Config) {
 	for i := range list {
 		raw := &list[i]
 		path := fmt.Sprintf("sinks[%d]", i)
-		s := Sink{Name: raw.Name, Kind: raw.Kind}
+		s := Sink{Name: raw.Name, Kind: raw.Kind, RetryMax: or(raw.RetryMax, defaultRetryMax)}
+		if s.RetryMax < leastRetryMax || s.RetryMax > mostRetryMax {
+			c.fail(path+".retry_max", "%v is not between %v and %v", s.RetryMax, leastRetryMax, mostRetryMax)
+		}
 		if c.id(path+".name", raw.Name) {
 			if first, twice := names[raw.Name]; twice {
 				c.fail(path+".name", "%q is the name of sinks[%d] already", raw.Name, first)
