@@ -62,6 +62,9 @@ type Config struct {
 	// comes back within Lockout after that (0: 3 s, negative: none), it is the
 	// same fact.
 	Absent, Lockout time.Duration
+	// Before tells of each badge that was a fact shortly before this start, and
+	// when, so that a restart makes no second fact of a card that lies there.
+	Before map[string]time.Time
 	// IdleGap is the silence that ends a line of [cardline.EndIdle] (0: 50 ms).
 	IdleGap time.Duration
 
@@ -204,6 +207,10 @@ func (d *Driver) times() error {
 	}
 	c.Lockout = max(c.Lockout, 0)
 	d.seen = presence{confirm: c.Confirm, within: c.ConfirmWithin, absent: c.Absent, lockout: c.Lockout, cards: map[string]*track{}}
+	now := time.Now()
+	for badge, at := range c.Before {
+		d.seen.before(badge, now, now.Sub(at))
+	}
 	return nil
 }
 

@@ -292,6 +292,26 @@ func TestWithoutConfirmationAndLockout(t *testing.T) {
 	})
 }
 
+// A card that lies on the reader while the daemon is killed is one fact.
+func TestFactsOfTheRunBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := newRig(t, Config{Format: FormatID12, Before: map[string]time.Time{
+			cardA: start.Add(-200 * ms), cardB: start.Add(-3500 * ms), // half a second to be gone, three of lockout
+		}})
+		r.at(0, strings.Replace(frameA, "\x03", "\r\n\x03", 1))
+		r.at(100*ms, strings.Replace(frameB, "\x03", "\r\n\x03", 1))
+		r.at(3700*ms, strings.Replace(frameA, "\x03", "\r\n\x03", 1))
+		r.want(cardB+"@100ms", cardA+"@3.7s")
+	})
+	synctest.Test(t, func(t *testing.T) { // the clock was set back meanwhile
+		r := newRig(t, Config{Format: FormatRDM6300, Confirm: 1, Before: map[string]time.Time{cardA: time.Now().Add(time.Hour)}})
+		r.at(0, frameA)
+		r.at(3500*ms, frameA)
+		r.want(cardA + "@3.5s")
+	})
+}
+
 func TestBadFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{Format: FormatRDM6300})

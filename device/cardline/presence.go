@@ -62,6 +62,15 @@ func (p *presence) frame(badge string, now time.Time) outcome {
 	return isFact
 }
 
+// before remembers a fact of an earlier run, of some age at now. One from the
+// future, by a clock that was set back, is as good as one of just now.
+func (p *presence) before(badge string, now time.Time, age time.Duration) {
+	t := &track{last: now.Add(-max(age, 0)), fact: true}
+	if !p.over(t, now) && len(p.cards) < maxTracks {
+		p.cards[badge] = t
+	}
+}
+
 // over reports whether a card's next frame begins a new story.
 func (p *presence) over(t *track, now time.Time) bool {
 	if t.fact {
