@@ -95,7 +95,7 @@ type Made struct {
 	Native    bool
 	Counter   uint64    // native
 	ID        string    // OwnTracks on Android: _id
-	At        time.Time // when its owner pressed
+	At        time.Time // when its owner pressed, as the message tells it
 	Behaviour Behaviour
 	// Key is what the gateway must know it by.
 	Key attendance.Key

@@ -191,7 +191,11 @@ func (h *handset) composeOwnTracks(now time.Time) *message {
 		id.CreatedAt = 0 // iOS does not tell it then
 	}
 	m.key = attendance.OwnTracksKey(m.topic, id, m.payload)
-	m.place = h.fleet.note(Made{Phone: h.user, ID: l.ID, At: now, Behaviour: h.behaviour, Key: m.key})
+	pressed := id.CreatedAt // as far as the message tells it
+	if pressed == 0 {
+		pressed = id.Fix
+	}
+	m.place = h.fleet.note(Made{Phone: h.user, ID: l.ID, At: time.Unix(pressed, 0), Behaviour: h.behaviour, Key: m.key})
 	return m
 }
 

@@ -27,84 +27,126 @@ type Seen struct {
 	Event string
 }
 
-// Tally is the outcome of a count. A run is clean if every number but Promised,
-// Made and Held is 0.
-type Tally struct {
-	Made     int `json:"made"`     // facts the devices made
-	Promised int `json:"promised"` // those they may rely on
-	Held     int `json:"held"`     // distinct facts central holds
-
-	Lost       int `json:"lost"`         // promised and not at central
-	Doubled    int `json:"doubled"`      // one fact as several events
-	Invented   int `json:"invented"`     // at central and made by nobody
-	OutOfOrder int `json:"out_of_order"` // arrived behind a later one of the same line
-
-	// Examples names the first few of what went wrong, for a person to search.
-	Examples []string `json:"examples,omitempty"`
+// Fault is one thing that went wrong.
+type Fault struct {
+	Kind     FaultKind
+	Line, ID string
+	Index    int // of the fact among those of its line; -1 for what nobody made
+	Event    string
 }
+
+// FaultKind says what went wrong.
+type FaultKind string
+
+// The kinds of fault.
+const (
+	Lost       FaultKind = "lost"         // promised and not at central
+	Doubled    FaultKind = "doubled"      // one fact as several events
+	Invented   FaultKind = "invented"     // at central and made by nobody
+	OutOfOrder FaultKind = "out of order" // arrived behind a later one of the same line
+)
+
+// String describes the fault for a person to search.
+func (f Fault) String() string {
+	s := fmt.Sprintf("%s: %s %s", f.Kind, f.Line, f.ID)
+	if f.Index >= 0 {
+		s += fmt.Sprintf(", number %d of its line", f.Index)
+	}
+	if f.Event != "" {
+		s += ", event " + f.Event
+	}
+	return s
+}
+
+// Tally is the outcome of a count. A run is clean if it has no faults.
+type Tally struct {
+	Made     int // facts the devices made
+	Promised int // those they may rely on
+	Held     int // distinct facts central holds
+
+	Lost, Doubled, Invented, OutOfOrder int
+
+	Faults []Fault // the first maxFaults of them
+}
+
+// maxFaults bounds the faults that are told one by one.
+const maxFaults = 10_000
 
 // Clean reports whether nothing went wrong.
-func (t Tally) Clean() bool { return t.Lost+t.Doubled+t.Invented+t.OutOfOrder == 0 }
+func (t *Tally) Clean() bool { return t.Lost+t.Doubled+t.Invented+t.OutOfOrder == 0 }
 
-const maxExamples = 10
+// Examples describes the first few faults.
+func (t *Tally) Examples() []string {
+	var examples []string
+	for _, f := range t.Faults[:min(len(t.Faults), 10)] {
+		examples = append(examples, f.String())
+	}
+	return examples
+}
 
-func (t *Tally) example(format string, args ...any) {
-	if len(t.Examples) < maxExamples {
-		t.Examples = append(t.Examples, fmt.Sprintf(format, args...))
+func (t *Tally) fault(f Fault) {
+	switch f.Kind {
+	case Lost:
+		t.Lost++
+	case Doubled:
+		t.Doubled++
+	case Invented:
+		t.Invented++
+	case OutOfOrder:
+		t.OutOfOrder++
+	}
+	if len(t.Faults) < maxFaults {
+		t.Faults = append(t.Faults, f)
 	}
 }
+
+// identity is what a fact is found by.
+type identity struct{ line, id string }
 
 // Check compares what devices made with what central holds. Devices can make
 // two facts that nothing tells apart (one card twice at a reader without a
 // clock); such facts are matched by their number.
-func Check(made []Fact, held []Seen) Tally {
-	t := Tally{Made: len(made)}
-	type place struct {
-		index    int // in its line
-		promised bool
-	}
-	places := map[string][]place{} // by Line and ID, in the line's order
+func Check(made []Fact, held []Seen) *Tally {
+	t := &Tally{Made: len(made)}
+	places := make(map[identity][]int, len(made)) // indexes in the line
 	next := map[string]int{}
 	for _, f := range made {
-		id := f.Line + "\x00" + f.ID
-		places[id] = append(places[id], place{next[f.Line], f.Promised})
+		id := identity{f.Line, f.ID}
+		places[id] = append(places[id], next[f.Line])
 		next[f.Line]++
 		if f.Promised {
 			t.Promised++
 		}
 	}
-	taken := map[string]int{}
+	taken := make(map[identity]int, len(held))
 	latest := map[string]int{}
 	for _, s := range held {
-		id := s.Line + "\x00" + s.ID
+		id := identity{s.Line, s.ID}
 		n := taken[id]
 		taken[id]++
 		switch of := places[id]; {
 		case len(of) == 0:
-			t.Invented++
-			t.example("invented: %s %s (event %s)", s.Line, s.ID, s.Event)
+			t.fault(Fault{Invented, s.Line, s.ID, -1, s.Event})
 		case n >= len(of):
-			t.Doubled++
-			t.example("doubled: %s %s (event %s)", s.Line, s.ID, s.Event)
+			t.fault(Fault{Doubled, s.Line, s.ID, of[len(of)-1], s.Event})
 		default:
 			t.Held++
-			if at := of[n].index; at < latest[s.Line] {
-				t.OutOfOrder++
-				t.example("out of order: %s %s came behind number %d of its line", s.Line, s.ID, latest[s.Line])
+			if at := of[n]; at < latest[s.Line] {
+				t.fault(Fault{OutOfOrder, s.Line, s.ID, at, s.Event})
 			} else {
 				latest[s.Line] = at
 			}
 		}
 	}
+	clear(next)
 	for _, f := range made {
-		id := f.Line + "\x00" + f.ID
+		id := identity{f.Line, f.ID}
+		index := next[f.Line]
+		next[f.Line]++
 		if taken[id] > 0 {
 			taken[id]--
-			continue
-		}
-		if f.Promised {
-			t.Lost++
-			t.example("lost: %s %s", f.Line, f.ID)
+		} else if f.Promised {
+			t.fault(Fault{Lost, f.Line, f.ID, index, ""})
 		}
 	}
 	return t

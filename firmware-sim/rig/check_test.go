@@ -42,13 +42,15 @@ func TestCheckFindsEachFault(t *testing.T) {
 		{"nothing at all", nil, nil, Tally{}},
 	} {
 		got := Check(c.made, c.held)
-		got.Examples = nil
 		if got.Made != c.want.Made || got.Promised != c.want.Promised || got.Held != c.want.Held || got.Lost != c.want.Lost ||
 			got.Doubled != c.want.Doubled || got.Invented != c.want.Invented || got.OutOfOrder != c.want.OutOfOrder {
-			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+			t.Errorf("%s: %+v, want %+v", c.name, *got, c.want)
 		}
 		if got.Clean() != (c.want.Lost+c.want.Doubled+c.want.Invented+c.want.OutOfOrder == 0) {
 			t.Errorf("%s: clean = %v", c.name, got.Clean())
+		}
+		if n := c.want.Lost + c.want.Doubled + c.want.Invented + c.want.OutOfOrder; len(got.Faults) != n || len(got.Examples()) != n {
+			t.Errorf("%s: faults %v", c.name, got.Faults)
 		}
 	}
 }

@@ -1,0 +1,89 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/punchd/punchd/firmware-sim/rig"
+)
+
+func newRig() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rig",
+		Short: "Put a gateway to the test",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newRigKill())
+	return c
+}
+
+// rigFlags are those of every test.
+type rigFlags struct {
+	seed   uint64
+	daemon string
+	keep   string
+}
+
+func (f *rigFlags) add(c *cobra.Command) {
+	c.Flags().Uint64Var(&f.seed, "seed", uint64(time.Now().Unix()), "decides everything that is left to chance; a failure prints it")
+	c.Flags().StringVar(&f.daemon, "punchd", "", "the program under test; without it the source tree's is built")
+	c.Flags().StringVar(&f.keep, "keep", "", "directory to work in, and to leave as it is at the end; it must not exist")
+}
+
+// with makes the directory and the program, and runs a test in them. What a
+// failed test leaves is kept.
+func (f *rigFlags) with(ctx context.Context, run func(dir, daemon string) error) (err error) {
+	dir := f.keep
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "punchd-rig-")
+	} else {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	daemon := f.daemon
+	if daemon == "" {
+		if daemon, err = rig.Build(ctx, dir); err != nil {
+			return errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	err = run(dir, daemon)
+	if err == nil && f.keep == "" {
+		return os.RemoveAll(dir)
+	}
+	fmt.Fprintln(os.Stderr, "what happened is in", dir) // of no worth if standard error is gone
+	if errors.Is(err, rig.ErrFailed) {
+		return errSilent
+	}
+	return err
+}
+
+func newRigKill() *cobra.Command {
+	var (
+		f      rigFlags
+		rounds int
+	)
+	c := &cobra.Command{
+		Use:   "kill",
+		Short: "Kill the gateway under load, again and again, and count both sides",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if rounds < 1 {
+				return usagef("--rounds %d: at least 1 is needed", rounds)
+			}
+			return f.with(c.Context(), func(dir, daemon string) error {
+				return rig.Kill(c.Context(), rig.KillConfig{Rounds: rounds, Seed: f.seed, Daemon: daemon, Dir: dir, Out: c.OutOrStdout()})
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&rounds, "rounds", 100, "how often")
+	return c
+}

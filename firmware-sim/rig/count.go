@@ -1,0 +1,156 @@
+package rig
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/punchd/punchd/protocol/attendance"
+)
+
+// Made are the facts of all devices, each device's in its own order. What the
+// reader shows is a promise only if somebody always listened.
+func (w *World) Made(listened bool) []Fact {
+	var facts []Fact
+	for _, t := range w.terminals {
+		for _, e := range t.Log() {
+			facts = append(facts, Fact{t.id, terminalID(e.PIN, e.At, int(e.State), int(e.Verify)), true})
+		}
+	}
+	if w.reader != nil {
+		for _, m := range w.reader.Made() {
+			facts = append(facts, Fact{ReaderID, m.Badge, m.Promised && listened})
+		}
+	}
+	if w.fleet != nil {
+		for _, m := range w.fleet.Made() {
+			facts = append(facts, Fact{m.Phone, phoneID(m.At, m.Native), m.Promised})
+		}
+	}
+	return facts
+}
+
+// terminalID identifies an entry of a terminal's log by what it says.
+func terminalID(pin string, at attendance.LocalTime, state, verify int) string {
+	return fmt.Sprintf("%s at %s state %d verify %d", pin, at, state, verify)
+}
+
+// phoneID identifies a check-in by the moment at which it was made: to the
+// millisecond, or for OwnTracks to the second.
+func phoneID(at time.Time, native bool) string {
+	precision := time.Second
+	if native {
+		precision = time.Millisecond
+	}
+	return at.UTC().Truncate(precision).Format(time.RFC3339Nano)
+}
+
+// Held is what central holds, in order of first arrival. It is read from the
+// events' own words, not from the ids that the gateway gave them.
+func (w *World) Held() ([]Seen, []*attendance.Punch, error) {
+	events, err := w.central.Held()
+	if err != nil {
+		return nil, nil, err
+	}
+	seen, punches := make([]Seen, len(events)), make([]*attendance.Punch, len(events))
+	for i := range events {
+		p, err := events[i].Punch()
+		if err != nil {
+			return nil, nil, fmt.Errorf("rig: event %s at central: %w", events[i].ID, err)
+		}
+		seen[i], punches[i] = Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID}, p
+	}
+	return seen, punches, nil
+}
+
+// seenID identifies what central was told of by what the device put into it.
+func seenID(p *attendance.Punch) string {
+	switch p.Device.Driver {
+	case "zk":
+		return terminalID(p.Badge, p.DeviceTime, p.State, p.Verify)
+	case "cardline":
+		return p.Badge
+	}
+	return phoneID(p.At, p.Device.Driver == "phone")
+}
+
+// Summary is a run counted on both sides. Its JSON is what `punchd demo --json`
+// ends with.
+type Summary struct {
+	TerminalPunches int          `json:"terminal_punches"`
+	ReaderPunches   int          `json:"reader_punches"`
+	CheckIns        CheckIns     `json:"checkins"`
+	LedgerRecords   uint64       `json:"ledger_records"`
+	Central         CentralCount `json:"central"`
+
+	Lost       int `json:"lost"`
+	Doubled    int `json:"doubled"`
+	Invented   int `json:"invented"`
+	OutOfOrder int `json:"out_of_order"`
+
+	OutageSeconds float64  `json:"outage_seconds"`
+	DrainSeconds  float64  `json:"drain_seconds"`
+	Examples      []string `json:"examples,omitempty"`
+}
+
+// CheckIns counts the phones' check-ins; the verdicts are those that central
+// was told.
+type CheckIns struct {
+	Sent     int `json:"sent"`
+	Accepted int `json:"accepted"`
+	Flagged  int `json:"flagged"`
+	Refused  int `json:"refused"`
+}
+
+// CentralCount is what central counted.
+type CentralCount struct {
+	Requests uint64 `json:"requests"`
+	Received uint64 `json:"received"` // events, repetitions included
+	Distinct uint64 `json:"distinct"`
+}
+
+// Summarize counts what the devices made against what central holds.
+func (w *World) Summarize(listened bool) (*Summary, error) {
+	seen, punches, err := w.Held()
+	if err != nil {
+		return nil, err
+	}
+	t := Check(w.Made(listened), seen)
+	stats := w.central.Stats()
+	s := &Summary{
+		Central: CentralCount{stats.Requests, stats.Received, stats.Distinct},
+		Lost:    t.Lost, Doubled: t.Doubled, Invented: t.Invented, OutOfOrder: t.OutOfOrder, Examples: t.Examples(),
+	}
+	for _, term := range w.terminals {
+		s.TerminalPunches += len(term.Log())
+	}
+	if w.reader != nil {
+		s.ReaderPunches = len(w.reader.Made())
+	}
+	if w.fleet != nil {
+		s.CheckIns.Sent = len(w.fleet.Made())
+	}
+	for _, p := range punches {
+		if p.Method != attendance.MethodPhone {
+			continue
+		}
+		switch p.Verdict {
+		case attendance.Accepted:
+			s.CheckIns.Accepted++
+		case attendance.Flagged:
+			s.CheckIns.Flagged++
+		case attendance.Refused:
+			s.CheckIns.Refused++
+		}
+	}
+	for _, o := range w.central.Outages() {
+		to := o.To
+		if to.IsZero() { // still down
+			to = time.Now()
+		}
+		s.OutageSeconds += to.Sub(o.From).Seconds()
+	}
+	return s, nil
+}
+
+// Clean reports whether nothing went wrong.
+func (s *Summary) Clean() bool { return s.Lost+s.Doubled+s.Invented+s.OutOfOrder == 0 }

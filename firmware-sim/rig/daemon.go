@@ -1,0 +1,127 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Daemon is how to start the punchd under test.
+type Daemon struct {
+	Path string    // the program
+	Dir  string    // working directory, with punchd.yaml in it
+	Log  io.Writer // what it writes to standard error; nil: nowhere
+}
+
+// dataDir is where the configuration that this package writes keeps its data.
+const dataDir = "data"
+
+// Process is one run of a daemon.
+type Process struct {
+	cmd  *exec.Cmd
+	dir  string
+	done chan struct{}
+	err  error // of Wait, valid once done is closed
+}
+
+// Start starts the daemon and does not wait for it to be ready.
+func (d *Daemon) Start() (*Process, error) {
+	cmd := exec.Command(d.Path, "run", "-c", "punchd.yaml")
+	cmd.Dir, cmd.Stderr = d.Dir, d.Log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("rig: start the daemon: %w", err)
+	}
+	p := &Process{cmd: cmd, dir: d.Dir, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// PID is the daemon's process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the daemon as a power cut would end it for the program, though not
+// for the disk: SIGKILL, without a word.
+func (p *Process) Kill() error {
+	err := p.cmd.Process.Kill()
+	<-p.done
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("rig: kill the daemon: %w", err)
+	}
+	return nil
+}
+
+// Stop asks the daemon to end and waits for it; one that takes longer than the
+// limit is killed. The error says if it did not end cleanly.
+func (p *Process) Stop(limit time.Duration) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("rig: stop the daemon: %w", err)
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+		return errors.Join(fmt.Errorf("rig: the daemon did not end within %s of SIGTERM", limit), p.Kill())
+	}
+	if p.err != nil {
+		return fmt.Errorf("rig: the daemon ended with %w", p.err)
+	}
+	return nil
+}
+
+// Exited is closed when the daemon has ended, by itself or not.
+func (p *Process) Exited() <-chan struct{} { return p.done }
+
+// Ready waits until the daemon answers on its control socket. It returns an
+// error if the daemon ends instead, or when ctx does.
+func (p *Process) Ready(ctx context.Context) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(p.dir, dataDir, "punchd.sock"))
+		},
+	}}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://punchd/status", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := client.Do(req); err == nil {
+			ok := resp.StatusCode == http.StatusOK
+			if err := resp.Body.Close(); err == nil && ok {
+				return nil
+			}
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("rig: the daemon ended instead of getting ready: %w", errors.Join(p.err, errors.New("see its log")))
+		case <-ctx.Done():
+			return fmt.Errorf("rig: the daemon is not ready: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// Build compiles the daemon of the source tree around the working directory
+// into dir, for a rig that was given none.
+func Build(ctx context.Context, dir string) (string, error) {
+	out := filepath.Join(dir, "punchd")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "github.com/punchd/punchd/cmd/punchd")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("rig: build the daemon (or name one with --punchd): %w\n%s", err, text)
+	}
+	return out, nil
+}
