@@ -1,0 +1,35 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/punchd/punchd/protocol/attendance"
+)
+
+// accept takes punches from terminals and readers: it says who each was, and
+// makes all of them durable in the device's own order. It is the Emit of every
+// driver but the phones'.
+//
+// A punch is never turned away: what nobody in the roster matches is stored
+// and forwarded as unverified, so that central can tell who it was later.
+func (g *Gateway) accept(ctx context.Context, punches []attendance.Punch) error {
+	now := g.judgement.Load()
+	records := make([]attendance.Record, len(punches))
+	for i := range punches {
+		p := punches[i] // the driver keeps its slice
+		now.identify(&p)
+		records[i] = &p
+	}
+	results, err := g.journal.Append(ctx, records)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		if r.Duplicate {
+			g.counts.duplicates.Add(1)
+			continue
+		}
+		g.counts.punch(records[i].(*attendance.Punch))
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/punchd/punchd/cmd/internal/config"
+	"github.com/punchd/punchd/geofence"
+	"github.com/punchd/punchd/protocol/attendance"
+	"github.com/punchd/punchd/protocol/phone"
+	"github.com/punchd/punchd/sync/roster"
+)
+
+// judgement is everything that a version of the roster decides. It never
+// changes; a new roster makes a new one, which replaces the old in one step.
+type judgement struct {
+	roster *roster.Snapshot
+	judge  *geofence.Judge
+	keys   map[string]phone.Key // of native phones, by phone id
+	site   string
+	zone   *time.Location
+}
+
+// newJudgement makes the judgement of a roster. Its error joins an
+// [attendance.EntryError] for each entry that is wrong.
+func newJudgement(cfg *config.Config, s *roster.Snapshot) (*judgement, error) {
+	j := &judgement{roster: s, keys: map[string]phone.Key{}, site: cfg.Site.ID, zone: cfg.Site.Zone}
+	var errs []error
+	for i := range s.Roster.Employees {
+		e := &s.Roster.Employees[i]
+		for k, p := range e.Phones {
+			if p.Key == "" {
+				continue
+			}
+			key, err := phone.ParseKey(p.Key)
+			if err != nil {
+				errs = append(errs, &attendance.EntryError{Path: fmt.Sprintf("employees[%d].phones[%d].key", i, k), ID: e.ID, Err: err})
+				continue
+			}
+			j.keys[p.ID] = key
+		}
+	}
+	judge, err := geofence.New(s.Roster, geofence.Options{Site: cfg.Site.ID, Zone: cfg.Site.Zone})
+	if errs = append(errs, err); errors.Join(errs...) != nil {
+		return nil, errors.Join(errs...)
+	}
+	j.judge = judge
+	return j, nil
+}
+
+// identify finds the employee of a device's punch and judges what can be
+// judged of it without a position: whether that person is employed on that day.
+func (j *judgement) identify(p *attendance.Punch) {
+	if p.Site == "" {
+		p.Site = j.site
+	}
+	find := j.roster.Index.ByBadge
+	if readsPINs(p.Device.Driver) {
+		find = j.roster.Index.ByPIN
+	}
+	e, ok := find(p.Badge)
+	if !ok {
+		p.Verdict = attendance.Unverified
+		p.Reasons = append(p.Reasons, attendance.ReasonUnknownBadge)
+		return
+	}
+	p.Employee = e.ID
+	if !e.EmployedOn(p.At.In(j.zone).Format(time.DateOnly)) {
+		p.Verdict = attendance.Refused
+		p.Reasons = append(p.Reasons, attendance.ReasonNotEmployed)
+		return
+	}
+	p.Verdict = attendance.Accepted
+}
+
+// readsPINs reports whether a driver's badges are the user numbers of a
+// terminal and not the numbers of cards.
+func readsPINs(driver string) bool { return driver == config.DriverZK }
+
+// employee is whom a check-in speaks for: the owner of the key that signed it,
+// or of the user that the broker let in. What proves nothing speaks for nobody.
+func (j *judgement) employee(c *attendance.CheckIn) *attendance.Employee {
+	var e *attendance.Employee
+	switch c.Auth {
+	case attendance.AuthSigned:
+		e, _ = j.roster.Index.ByPhone(c.Phone)
+	case attendance.AuthUser:
+		e, _ = j.roster.Index.ByOwnTracksUser(c.User)
+	}
+	return e
+}
+
+// takeRoster checks a roster for the keeper and, if it is good, puts it in force.
+func (g *Gateway) takeRoster(s *roster.Snapshot) error {
+	j, err := newJudgement(g.cfg, s)
+	if err != nil {
+		return err
+	}
+	g.judgement.Store(j)
+	g.history.forget(s.Index)
+	for _, w := range j.judge.Warnings() {
+		g.log.Warn("roster: "+w.Error(), "file", s.Source)
+	}
+	// A punch may have been parked because central did not know what the
+	// roster tells now.
+	for _, f := range g.forwarders {
+		f.Wake()
+	}
+	return nil
+}
+
+// CheckRoster says what is wrong with a roster, as the daemon would. It is the
+// Accept of a keeper that only looks.
+func CheckRoster(cfg *config.Config) func(*roster.Snapshot) error {
+	return func(s *roster.Snapshot) error {
+		_, err := newJudgement(cfg, s)
+		return err
+	}
+}

@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/punchd/punchd/device"
+	phonedriver "github.com/punchd/punchd/device/phone"
+	"github.com/punchd/punchd/sync/forward"
+	"github.com/punchd/punchd/sync/journal"
+)
+
+// Status is the daemon's state as `punchd status` shows it. Its JSON names are
+// part of that command's interface.
+type Status struct {
+	Site     string    `json:"site"`
+	Gateway  string    `json:"gateway"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	At       time.Time `json:"at"`
+	Problems []string  `json:"problems"` // what a person must see to; empty if all is well
+
+	Ledger  LedgerStatus   `json:"ledger"`
+	Counts  CountStatus    `json:"since_start"`
+	Devices []DeviceStatus `json:"devices"`
+	Phones  *PhoneStatus   `json:"phones,omitempty"`
+	Sinks   []SinkStatus   `json:"sinks"`
+	Roster  RosterStatus   `json:"roster"`
+}
+
+// LedgerStatus is what is on disk.
+type LedgerStatus struct {
+	ID          string            `json:"id"`
+	Records     uint64            `json:"records"`
+	Punches     uint64            `json:"punches"`
+	Verdicts    map[string]uint64 `json:"verdicts"`
+	LedgerBytes int64             `json:"ledger_bytes"`
+	BufferBytes int64             `json:"buffer_bytes"`
+	FreeBytes   uint64            `json:"free_bytes"`
+	CommitP50MS float64           `json:"commit_p50_ms"` // of the newest commits, the disk's part
+	CommitP99MS float64           `json:"commit_p99_ms"`
+	Damaged     []string          `json:"damaged,omitempty"` // stretches that can't be read
+	Lost        []string          `json:"lost,omitempty"`    // those without a second copy
+}
+
+// CountStatus counts what became durable since the start.
+type CountStatus struct {
+	Terminal   uint64            `json:"terminal_punches"`
+	Reader     uint64            `json:"reader_punches"`
+	CheckIns   uint64            `json:"checkins"`
+	Duplicates uint64            `json:"duplicates"` // repetitions, which change nothing
+	Verdicts   map[string]uint64 `json:"verdicts"`
+}
+
+// DeviceStatus is a terminal or reader.
+type DeviceStatus struct {
+	ID        string     `json:"id"`
+	Driver    string     `json:"driver"`
+	Address   string     `json:"address"`
+	Online    bool       `json:"online"`
+	Since     *time.Time `json:"since,omitempty"`
+	Error     string     `json:"error,omitempty"`
+	Serial    string     `json:"serial,omitempty"`
+	Model     string     `json:"model,omitempty"`
+	Firmware  string     `json:"firmware,omitempty"`
+	LastRead  *time.Time `json:"last_read,omitempty"`
+	LogCount  int        `json:"log_count,omitempty"`
+	Punches   uint64     `json:"punches"` // handed over since the start, repetitions included
+	BadFrames uint64     `json:"bad_frames,omitempty"`
+	SkewMS    *int64     `json:"skew_ms,omitempty"`
+	Notes     []string   `json:"notes,omitempty"`
+}
+
+// PhoneStatus is how phones reach the gateway.
+type PhoneStatus struct {
+	DeviceStatus
+	Stats phonedriver.Stats `json:"stats"`
+}
+
+// SinkStatus is a sink.
+type SinkStatus struct {
+	Name      string     `json:"name"`
+	Online    bool       `json:"online"`
+	Since     *time.Time `json:"since,omitempty"`
+	Alarm     string     `json:"alarm,omitempty"`
+	Error     string     `json:"error,omitempty"`
+	NextTry   *time.Time `json:"next_try,omitempty"`
+	LastSent  *time.Time `json:"last_sent,omitempty"`
+	Pending   uint64     `json:"pending"` // punches that wait
+	Parked    uint64     `json:"parked"`  // punches it will not take yet
+	Dead      uint64     `json:"dead"`    // punches it never will take
+	Settled   uint64     `json:"settled"` // punches it has
+	Requests  uint64     `json:"requests"`
+	Failures  uint64     `json:"failures"`
+	Duplicate uint64     `json:"duplicates"` // answers that it had the punch already
+}
+
+// RosterStatus is the roster in force.
+type RosterStatus struct {
+	Version   string    `json:"version"`
+	LoadedAt  time.Time `json:"loaded_at"`
+	Source    string    `json:"source"`
+	FromCache bool      `json:"from_cache,omitempty"`
+	Employees int       `json:"employees"`
+	Places    int       `json:"places"`
+}
+
+// Status tells the daemon's state. It may be called while Run does its work.
+func (g *Gateway) Status() *Status {
+	js, err := g.journal.Stats()
+	now := g.judgement.Load().roster
+	s := &Status{
+		Site: g.cfg.Site.ID, Gateway: g.cfg.Gateway.ID, Version: g.opt.Version, PID: os.Getpid(),
+		Started: g.started.UTC(), At: time.Now().UTC(), Problems: []string{}, Devices: []DeviceStatus{}, Sinks: []SinkStatus{},
+		Ledger: ledgerStatus(&js), Counts: g.counts.status(),
+		Roster: RosterStatus{now.Version, now.LoadedAt.UTC(), now.Source, now.FromCache, len(now.Roster.Employees), len(now.Roster.Places)},
+	}
+	if err != nil {
+		s.problem("%v", err)
+	}
+	s.ledgerProblems(&js)
+	for _, d := range g.drivers {
+		if r, ok := d.Driver.(device.Reporter); ok {
+			s.Devices = append(s.Devices, deviceStatus(r.State()))
+		}
+	}
+	if g.mqtt != nil {
+		s.Phones = &PhoneStatus{deviceStatus(g.mqtt.State()), g.mqtt.Stats()}
+	}
+	for _, f := range g.forwarders {
+		s.Sinks = append(s.Sinks, sinkStatus(f.State(), js.Sinks, js.Punches))
+	}
+	s.otherProblems()
+	return s
+}
+
+func (s *Status) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+}
+
+func (s *Status) ledgerProblems(js *journal.Stats) {
+	if js.Failure != nil {
+		s.problem("nothing is accepted any more: %v", js.Failure)
+	}
+	if n := len(js.Damage); n > 0 {
+		s.problem("the ledger is damaged in %d places", n)
+	}
+	if n := len(js.Lost); n > 0 {
+		s.problem("%d stretches of records can't be read, in the ledger or in the copy", n)
+	}
+	for _, x := range js.Suspects {
+		s.problem("a buffer was moved aside: %+v", x)
+	}
+}
+
+func (s *Status) otherProblems() {
+	for _, d := range s.Devices {
+		if !d.Online && d.Error != "" {
+			s.problem("%s: %s", d.ID, d.Error)
+		}
+	}
+	if p := s.Phones; p != nil && p.Error != "" {
+		s.problem("phones: %s", p.Error)
+	}
+	for _, k := range s.Sinks {
+		if k.Alarm != "" {
+			s.problem("sink %s: %s", k.Name, k.Alarm)
+		}
+		if k.Dead > 0 {
+			s.problem("sink %s will never take %d punches", k.Name, k.Dead)
+		}
+	}
+	if s.Roster.FromCache {
+		s.problem("the roster file can't be used; the last good one is in force (version %s)", s.Roster.Version)
+	}
+}
+
+func ledgerStatus(js *journal.Stats) LedgerStatus {
+	l := LedgerStatus{
+		ID: js.Ledger, Records: js.Next, Punches: js.Punches, Verdicts: byVerdict(func(i int) uint64 { return js.Verdicts[i] }),
+		LedgerBytes: js.LedgerBytes, BufferBytes: js.BufferBytes, FreeBytes: js.FreeBytes,
+		CommitP50MS: milliseconds(js.Commit.P50), CommitP99MS: milliseconds(js.Commit.P99),
+	}
+	for i := range js.Damage {
+		l.Damaged = append(l.Damaged, js.Damage[i].Error())
+	}
+	for i := range js.Lost {
+		l.Lost = append(l.Lost, js.Lost[i].Error())
+	}
+	return l
+}
+
+func deviceStatus(d device.State) DeviceStatus {
+	s := DeviceStatus{
+		ID: d.ID, Driver: d.Driver, Address: d.Address, Online: d.Online, Since: moment(d.Since), Error: d.LastError, Serial: d.Serial,
+		Model: d.Model, Firmware: d.Firmware, LastRead: moment(d.LastRead), LogCount: d.LogCount, Punches: d.Emitted, BadFrames: d.BadFrames, Notes: d.Notes,
+	}
+	if d.Skew != nil {
+		ms := d.Skew.Milliseconds()
+		s.SkewMS = &ms
+	}
+	return s
+}
+
+func sinkStatus(f forward.State, known []journal.SinkStats, punches uint64) SinkStatus {
+	s := SinkStatus{
+		Name: f.Sink, Online: f.Online, Since: moment(f.Since), Alarm: f.Alarm, Error: f.LastError, NextTry: moment(f.NextTry),
+		LastSent: moment(f.LastSent), Requests: f.Requests, Failures: f.Failures, Duplicate: f.Duplicates,
+		Pending: punches, // of a sink that has not answered for anything yet
+	}
+	for _, k := range known {
+		if k.Name == f.Sink {
+			s.Pending, s.Parked, s.Dead, s.Settled = k.Pending, k.Parked, k.Dead, k.Settled
+		}
+	}
+	return s
+}
+
+// moment is a time for JSON, nil if it is not set.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
