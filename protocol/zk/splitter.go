@@ -52,6 +52,9 @@ func (s *Splitter) Next() (Packet, error) {
 		s.skipped += uint64(n)
 		s.unread = s.unread[n:]
 	}
+	if len(s.unread) == 0 {
+		s.unread = nil // an array that held a whole log is not kept for the next event
+	}
 	s.begun = true
 	return p, err
 }
