@@ -59,7 +59,9 @@ func (t tuple) key() Key {
 
 // TerminalKey identifies an entry of a terminal's log. index is the device's
 // own unique record id where the dialect has one, empty otherwise; a slot
-// number that can be reused is not one. pin is the text the terminal uses:
+// number that can be reused is none in a log that tells PINs. Where a log tells
+// slots alone, the index is "slot N" and pin is empty: the person behind the slot
+// is looked up and may change, the fact may not. pin is the text the terminal uses:
 // "0012" and "12" are two people.
 func TerminalKey(serial, pin string, at LocalTime, state, verify int, index string) Key {
 	return newTuple("terminal").text(serial).text(pin).number(int64(at)).

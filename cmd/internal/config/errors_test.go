@@ -60,6 +60,7 @@ func TestErrors(t *testing.T) {
 			"punchd.yaml:4:44: terminals[0].format: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key)\n" +
 				"punchd.yaml:4:58: terminals[0].lockout: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key)"},
 		{"scheme", terminal(`zk, link: "udp://h:1"`), `punchd.yaml:4:25: terminals[0].link: unknown scheme "udp" (known: serial, tcp)`},
+		{"terminal on a serial port", terminal(`zk, link: "serial:///dev/ttyS0"`), "punchd.yaml:4:25: terminals[0].link: can't be a serial port with the driver zk, whose framing there nobody has published; use the terminal's network, tcp://"},
 		{"port", terminal(`zk, link: "tcp://h:70000"`), "punchd.yaml:4:25: terminals[0].link: port 70000 is not between 1 and 65535"},
 		{"poll", zk("poll: 30"), `punchd.yaml:4:50: terminals[0].poll: "30" is no duration like 30s, 5m or 1h30m`},
 		{"short poll", zk("poll: 1ms"), "punchd.yaml:4:44: terminals[0].poll: 1ms is not between 1s and 24h0m0s"},

@@ -45,6 +45,9 @@ func (c *checker) terminals(list []rawTerminal, cfg *Config) {
 		if c.choice(path+".driver", "driver", raw.Driver, DriverCardline, DriverZK) {
 			c.foreign(path, "driver", raw.Driver, *raw)
 			if raw.Driver == DriverZK {
+				if strings.HasPrefix(raw.Link, "serial:") {
+					c.fail(path+".link", "can't be a serial port with the driver zk, whose framing there nobody has published; use the terminal's network, tcp://")
+				}
 				t.ZK = c.zk(path, raw)
 			} else {
 				t.Cardline = c.cardline(path, raw)
