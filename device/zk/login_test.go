@@ -92,7 +92,7 @@ func TestWrongKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.key = 4711
-		r := newRig(t, f, func(c *Config) { c.CommKey = 1174 })
+		r := newRig(t, f, func(c *Config) { c.CommKey = 3141592653 })
 		r.pass(24 * time.Hour)
 		if s := r.driver.State(); s.LastError != "zk: the terminal refuses the comm key; compare it with the one on its menu" {
 			t.Errorf("state %+v", s)
@@ -103,7 +103,7 @@ func TestWrongKey(t *testing.T) {
 		if n := f.asked(zk.CmdExit); n != f.asked(zk.CmdAuth) {
 			t.Errorf("%d goodbyes for %d sessions", n, f.asked(zk.CmdAuth))
 		}
-		if strings.Contains(r.log.text(), "1174") {
+		if strings.Contains(r.log.text(), "3141592653") {
 			t.Error("the key stands in the log")
 		}
 	})

@@ -172,13 +172,13 @@ func TestQuirks(t *testing.T) {
 func TestCut(t *testing.T) {
 	for name, s := range map[string]shape{"in one packet": whole, "in pieces": streamed} {
 		t.Run(name, func(t *testing.T) {
-			want := someRecords(zk.Layout40, 30, yesterday, 4)
+			want := someRecords(zk.Layout40, 12, yesterday, 4)
 			for n := 0; ; n++ {
 				past := false
 				synctest.Test(t, func(t *testing.T) {
 					today(t)
 					f := newFake(t)
-					f.shape = s
+					f.shape, f.piece = s, 200
 					f.add(want...)
 					sent, cut := 0, false
 					f.wire = func(b []byte) [][]byte {
@@ -207,7 +207,7 @@ func TestCut(t *testing.T) {
 					}
 				})
 				if past {
-					if n < 1200 {
+					if n < 480 {
 						t.Errorf("only %d bytes were cut", n)
 					}
 					break
