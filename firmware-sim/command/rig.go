@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +20,7 @@ func newRig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRigKill())
+	c.AddCommand(newRigKill(), newRigBench())
 	return c
 }
 
@@ -85,5 +86,37 @@ func newRigKill() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().IntVar(&rounds, "rounds", 100, "how often")
+	return c
+}
+
+func newRigBench() *cobra.Command {
+	var (
+		f      rigFlags
+		cfg    rig.BenchConfig
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the gateway: check-ins a second, latency, drain, memory, start",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return f.with(c.Context(), func(dir, daemon string) error {
+				cfg.Seed, cfg.Daemon, cfg.Dir, cfg.Out = f.seed, daemon, dir, c.ErrOrStderr()
+				figures, err := rig.Bench(c.Context(), cfg)
+				if figures == nil {
+					return err
+				}
+				enc := json.NewEncoder(c.OutOrStdout())
+				if !asJSON {
+					enc.SetIndent("", "  ")
+				}
+				return errors.Join(enc.Encode(figures), err)
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&cfg.Each, "each", 0, "check-ins of each of 64 phones in a run (default 500)")
+	c.Flags().IntVar(&cfg.Backlog, "backlog", 0, "punches buffered for start and drain (default 200000)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the figures on one line")
 	return c
 }

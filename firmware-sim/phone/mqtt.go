@@ -2,7 +2,6 @@ package phone
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -103,12 +102,18 @@ func (w *wire) subscribe(filter string, early func(payload []byte)) error {
 // publish sends with QoS 1. A message is sent once on a connection, so none is
 // ever a duplicate in the sense of the protocol.
 func (w *wire) publish(topic string, id uint16, retain bool, payload []byte) error {
+	_, err := w.nc.Write(publication(topic, id, retain, payload))
+	return err
+}
+
+// publication is a whole PUBLISH packet with QoS 1.
+func publication(topic string, id uint16, retain bool, payload []byte) []byte {
 	first := byte(packetPublish<<4 | 1<<1)
 	if retain {
 		first |= 1
 	}
 	body := binary.BigEndian.AppendUint16(field(topic), id)
-	return w.send(first, append(body, payload...))
+	return frame(first, append(body, payload...))
 }
 
 func (w *wire) ping() error { return w.send(packetPingreq<<4, nil) }
@@ -182,20 +187,15 @@ func (w *wire) read() (first byte, body []byte, err error) {
 }
 
 func (w *wire) send(first byte, body []byte) error {
-	var b bytes.Buffer
-	b.WriteByte(first)
-	for n := len(body); ; {
-		digit := byte(n & 0x7f)
-		if n >>= 7; n > 0 {
-			b.WriteByte(digit | 0x80)
-			continue
-		}
-		b.WriteByte(digit)
-		break
-	}
-	b.Write(body)
-	_, err := w.nc.Write(b.Bytes())
+	_, err := w.nc.Write(frame(first, body))
 	return err
+}
+
+// frame is a whole packet: the length stands in seven bits a byte, the lowest
+// first, as in a varint.
+func frame(first byte, body []byte) []byte {
+	b := binary.AppendUvarint([]byte{first}, uint64(len(body)))
+	return append(b, body...)
 }
 
 // within bounds everything read and written until it is called again.

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
@@ -154,3 +155,30 @@ func (w *World) Summarize(listened bool) (*Summary, error) {
 
 // Clean reports whether nothing went wrong.
 func (s *Summary) Clean() bool { return s.Lost+s.Doubled+s.Invented+s.OutOfOrder == 0 }
+
+// ReceiptsDiffer compares the receipts that phones hold with the events that
+// central holds, and describes each difference.
+func (w *World) ReceiptsDiffer() ([]string, error) {
+	_, punches, err := w.Held()
+	if err != nil {
+		return nil, err
+	}
+	byKey := make(map[attendance.Key]*attendance.Punch, len(punches))
+	for _, p := range punches {
+		byKey[p.Key] = p
+	}
+	var out []string
+	for _, m := range w.fleet.Made() {
+		if m.Receipt == nil {
+			continue
+		}
+		p := byKey[m.Receipt.Key]
+		switch {
+		case p == nil:
+			out = append(out, fmt.Sprintf("%s %d: a receipt for %s, which central does not hold", m.Phone, m.Counter, m.Receipt.Key))
+		case p.Verdict != m.Receipt.Verdict || !slices.Equal(p.Reasons, m.Receipt.Reasons):
+			out = append(out, fmt.Sprintf("%s %d: told %v %v, central %v %v", m.Phone, m.Counter, m.Receipt.Verdict, m.Receipt.Reasons, p.Verdict, p.Reasons))
+		}
+	}
+	return out, nil
+}

@@ -269,3 +269,6 @@ func (w *World) Terminals() []string {
 
 // ReaderID names the card reader.
 const ReaderID = "gate"
+
+// TerminalCounts is what the i-th terminal has counted.
+func (w *World) TerminalCounts(i int) zk.Counts { return w.terminals[i].Counts() }
