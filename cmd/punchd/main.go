@@ -32,7 +32,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// errSilent ends with exitFailed and no further word: the command has said it.
+// errSilent ends a command without a further word: the command has said it.
 var errSilent = errors.New("silent")
 
 func main() {
@@ -47,19 +47,16 @@ func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	var coded *exitError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.Is(err, errSilent):
-		return exitFailed
-	case errors.As(err, &coded):
-		fmt.Fprintf(os.Stderr, "punchd: %v\n", err)
-		return coded.code
-	default:
-		fmt.Fprintf(os.Stderr, "punchd: %v\n", err)
-		return exitFailed
 	}
+	if !errors.Is(err, errSilent) {
+		fmt.Fprintf(os.Stderr, "punchd: %v\n", err)
+	}
+	if coded, ok := errors.AsType[*exitError](err); ok {
+		return coded.code
+	}
+	return exitFailed
 }
 
 func newRoot() *cobra.Command {
@@ -74,14 +71,13 @@ New here? Try:  punchd demo`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newVersion())
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
+	usageErrors(root)
 	return root
 }
 

@@ -65,9 +65,7 @@ and with the faults of real ones, or let the rig put a gateway to the test.`,
 		return usagef("%w; see: %s --help", err, c.CommandPath())
 	})
 	root.AddCommand(newZK(), newPhone(), newCardline(), newCentral(), newRig())
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
+	usageErrors(root)
 	return root
 }
 
