@@ -122,6 +122,8 @@ func TestTornOrDamaged(t *testing.T) {
 			spoil: each(wipeFrame, 56), next: n, damage: []span{{56, 56}}},
 		"last but one batch broken and the last too": {
 			spoil: each(breakFrame, 56, 57, 58, 59, 62), next: 60, damage: []span{{56, 59}}, torn: true, first: 60},
+		"middle of the last but one batch broken and the last too": {
+			spoil: each(breakFrame, 58, 63), next: 60, damage: []span{{58, 58}}, torn: true, first: 60},
 		"ends of two batches broken": {
 			spoil: each(breakFrame, 59, 63), next: 60, damage: []span{{59, 59}}, torn: true, first: 60},
 		"across the border of segments": {
@@ -150,6 +152,14 @@ func TestTornOrDamaged(t *testing.T) {
 		"last segment cut, known to be durable": {
 			spoil: func(m *disktest.Disk) { m.Truncate(dir+"/"+segmentName(46), headerBlock+5*176+20) }, floor: n,
 			next: n, damage: []span{{51, 63}}},
+		"first segments gone, the last never finished": {
+			spoil: func(m *disktest.Disk) {
+				b := m.Bytes(dir + "/" + segmentName(46))
+				clear(b[headerBlock:])
+				m.SetBytes(dir+"/"+segmentName(46), b)
+				mustRemove(t, m, 0)
+				mustRemove(t, m, 23)
+			}, next: 44, damage: []span{{0, 43}}, torn: true, first: 44},
 		"middle segment cut": {
 			spoil: func(m *disktest.Disk) { m.Truncate(dir+"/"+segmentName(23), headerBlock+5*176+20) },
 			next:  n, damage: []span{{28, 45}}},
@@ -159,6 +169,9 @@ func TestTornOrDamaged(t *testing.T) {
 			c.spoil(medium)
 			cfg := small(medium)
 			cfg.Floor, cfg.FloorOf = c.floor, identity(t, medium)
+			if c.floor == 0 {
+				checkBeside(t, medium, c.next, c.damage)
+			}
 			closeLedger(t, mustOpen(t, cfg))
 			if next := mustOpen(t, small(medium)).Next(); next != c.next {
 				t.Fatalf("opened again without the floor: goes on at %d, want %d", next, c.next)
@@ -202,6 +215,28 @@ func TestTornOrDamaged(t *testing.T) {
 			checkAround(t, l, want)
 			closeLedger(t, l)
 		})
+	}
+}
+
+// checkBeside holds that a reader without the lock, who knows no floor, comes
+// to the same as Open.
+func checkBeside(t testing.TB, medium *disktest.Disk, next uint64, damaged []span) {
+	t.Helper()
+	frames, damage := readAll(t, openReader(medium, dir, 0))
+	got := map[uint64]bool{}
+	for _, f := range frames {
+		got[f.Seq] = true
+	}
+	for _, d := range damage {
+		for seq := d.First; seq <= d.Last; seq++ {
+			if got[seq] || !slices.ContainsFunc(damaged, func(s span) bool { return seq >= s.first && seq <= s.last }) {
+				t.Errorf("beside: record %d is called damaged", seq)
+			}
+			got[seq] = true
+		}
+	}
+	if uint64(len(got)) != next || next > 0 && !got[next-1] {
+		t.Errorf("beside: %d records are given or called damaged, want %d", len(got), next)
 	}
 }
 
@@ -491,4 +526,63 @@ func TestReaderReportsWhere(t *testing.T) {
 	for err == nil || !errors.Is(err, io.EOF) {
 		_, err = r.Next()
 	}
+}
+
+// FuzzOpen opens a ledger whose second of three segments, or third, holds any
+// bytes at all. It opens, accounts for every record, and takes a new one; and
+// once opened it comes to the same again.
+func FuzzOpen(f *testing.F) {
+	base := filled(f, 64)
+	id := identity(f, base)
+	for _, first := range []uint64{23, 46} {
+		b := base.Bytes(dir + "/" + segmentName(first))[headerBlock:]
+		f.Add(first == 46, uint8(0), b)
+		f.Add(first == 46, uint8(64), b[200:])
+		f.Add(first == 46, uint8(50), b[:700])
+	}
+	// Frames that pass every check but stand where they have no business.
+	stray := id.AppendFrame(nil, Frame{Seq: 25, Entry: Entry{Kind: 1, Payload: []byte("stray")}, Index: 3, Count: 700})
+	stray = id.AppendFrame(stray, Frame{Seq: 24, Entry: Entry{Kind: 1}, Index: 0, Count: 1})
+	f.Add(false, uint8(30), stray)
+	f.Add(true, uint8(0), id.AppendFrame(stray, Frame{Seq: 46, Entry: Entry{Kind: 9}, Index: 46, Count: 65535}))
+	f.Fuzz(func(t *testing.T, third bool, floor uint8, content []byte) {
+		medium := base.Clone()
+		path := dir + "/" + segmentName(23)
+		if third {
+			path = dir + "/" + segmentName(46)
+		}
+		b := medium.Bytes(path)
+		copy(b[headerBlock:], content)
+		medium.SetBytes(path, b)
+		cfg := small(medium)
+		cfg.Floor, cfg.FloorOf = uint64(floor), id
+		l := mustOpen(t, cfg)
+		if l.Next() < cfg.Floor {
+			t.Fatalf("next %d is below the floor %d", l.Next(), floor)
+		}
+		mustAppend(t, l, batch(l.Next(), 0, 2, 150))
+		for range 2 {
+			want := uint64(0)
+			frames, damage := readAll(t, l.Reader(0))
+			for len(frames)+len(damage) > 0 {
+				switch {
+				case len(frames) > 0 && frames[0].Seq == want:
+					want, frames = want+1, frames[1:]
+				case len(damage) > 0 && damage[0].First == want:
+					want, damage = damage[0].Last+1, damage[1:]
+				default:
+					t.Fatalf("record %d is neither given nor called damaged", want)
+				}
+			}
+			if want != l.Next() {
+				t.Fatalf("records up to %d, next is %d", want, l.Next())
+			}
+			closeLedger(t, l)
+			l = mustOpen(t, small(medium))
+			if l.Next() != want {
+				t.Fatalf("opened again: next %d, was %d", l.Next(), want)
+			}
+		}
+		closeLedger(t, l)
+	})
 }

@@ -33,10 +33,10 @@ func (l *Ledger) recover(lay *layout, cfg Config) error {
 	}
 	l.segments = lay.segments
 	at := s.behind
-	if last := l.segments[len(l.segments)-1]; last.first == s.next {
-		at = position{last, headerBlock, s.next}
+	if n := len(l.segments); n > 0 && l.segments[n-1].first == s.next {
+		at = position{l.segments[n-1], headerBlock, s.next}
 	}
-	if at.seq != s.next {
+	if at.seq != s.next || len(l.segments) == 0 {
 		// Damage touches the end. It is left as it is, to be repaired from a
 		// second copy: writing goes on in a segment of its own.
 		err = l.startSegment(s.next)
@@ -65,7 +65,7 @@ func (r *Report) add(d Damage) {
 // end of a batch that was never finished.
 func (l *Ledger) removeAfter(lay *layout, s *scan) error {
 	n := len(lay.segments)
-	for n > 1 && lay.segments[n-1].first > s.next {
+	for n > 0 && lay.segments[n-1].first > s.next {
 		n--
 		if err := l.fs.Remove(filepath.Join(l.dir, lay.segments[n].name)); err != nil {
 			return fmt.Errorf("ledger: remove a segment that was never finished: %w", err)

@@ -46,7 +46,7 @@ func (f *follower) look() (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	f.end = s.behind
+	f.end = s.proved
 	f.end.seq = s.next
 	return view{lay.id, lay.segments, f.end}, nil
 }

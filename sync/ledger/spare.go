@@ -20,8 +20,9 @@ type spare struct {
 	quit atomic.Bool    // the ledger is being closed
 	run  sync.WaitGroup // the goroutine that prepares; Append and Close wait for it
 
-	mu          sync.Mutex
-	ready, busy bool
+	mu    sync.Mutex
+	ready bool
+	tried bool // in the background, since the last one was taken
 }
 
 // adopt takes over a spare that an earlier process left, if it is whole.
@@ -48,19 +49,19 @@ func (s *spare) adopt() error {
 	return nil
 }
 
-// prepare begins to write a spare in the background unless there is one. An
-// error is not told: take tries again and tells its own.
+// prepare begins to write a spare in the background unless there is one. It
+// tries once: on a full disk it would only be in the way, and take tries again.
 func (s *spare) prepare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ready || s.busy || s.quit.Load() {
+	if s.ready || s.tried || s.quit.Load() {
 		return
 	}
-	s.busy = true
+	s.tried = true
 	s.run.Go(func() {
 		err := s.make()
 		s.mu.Lock()
-		s.busy, s.ready = false, err == nil
+		s.ready = err == nil
 		s.mu.Unlock()
 		if err != nil && !errors.Is(err, ErrClosed) {
 			s.l.log.Warn("no spare ledger segment could be prepared; it is tried again when it is needed", "err", err)
@@ -78,7 +79,7 @@ func (s *spare) take() error {
 			return fmt.Errorf("ledger: prepare a segment: %w", err)
 		}
 	}
-	s.ready = false
+	s.ready, s.tried = false, false
 	return nil
 }
 

@@ -53,6 +53,7 @@ type tail struct {
 	// behind is where the frames proved to be durable end. If its sequence is
 	// not next, some between the two are missing.
 	behind position
+	proved position // just behind the last frame proved, whatever is missing before
 	last   position // where the last whole batch begins
 	open   *openBatch
 	damage []Damage
@@ -74,6 +75,7 @@ func (t *tail) segment(s *segment) {
 	t.prove(s.durable)
 	if t.open == nil && t.next == s.first {
 		t.behind = position{s, headerBlock, s.first}
+		t.proved = t.behind
 	}
 }
 
@@ -104,7 +106,7 @@ func (t *tail) frame(s *segment, at int64, size int, f *Frame) {
 	b.frames++
 	b.behind = position{s, at + int64(size), f.Seq + 1}
 	if b.frames == b.count {
-		t.last, t.behind, t.next, t.open = b.start, b.behind, b.behind.seq, nil
+		t.last, t.behind, t.proved, t.next, t.open = b.start, b.behind, b.behind, b.behind.seq, nil
 	}
 }
 
@@ -142,7 +144,7 @@ func (t *tail) close(until uint64) {
 	if b.behind.seq < until {
 		t.damage = append(t.damage, b.behind.lost(until))
 	}
-	t.behind, t.next, t.open = b.behind, until, nil
+	t.behind, t.proved, t.next, t.open = b.behind, b.behind, until, nil
 	if len(b.gaps) > 0 {
 		t.behind = b.gap // the last batch is its own only proof, and not whole
 	}
@@ -166,10 +168,10 @@ type scan struct {
 	used map[*segment]int64 // just behind the last byte that is not zero
 }
 
-// scanTail reads a ledger to its end. What
-// the disk can't read is an error: nothing may be concluded from it.
+// scanTail reads a ledger to its end. What the disk can't read is an error:
+// nothing may be concluded from it.
 func scanTail(fs disk.FS, dir string, lay *layout, from start, floor uint64) (*scan, error) {
-	s := &scan{tail: tail{next: from.seq, behind: from.position}, used: map[*segment]int64{}}
+	s := &scan{tail: tail{next: from.seq, behind: from.position, proved: from.position}, used: map[*segment]int64{}}
 	if from.within {
 		before := from.segment.first - from.seq // frames of the batch that stand in the segments before
 		s.open = &openBatch{frames: int(before), start: from.position, behind: position{from.segment, from.off, from.segment.first}}
