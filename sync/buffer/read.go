@@ -207,8 +207,9 @@ func lastBlock(txn *badger.Txn, seq uint64) (first uint64, count uint32, found b
 
 // checkedTail is how many of the newest records are held to be without a hole
 // when a buffer was not closed in order. What Badger may have lost then was in
-// its memory tables, which hold fewer: an entry takes over 100 bytes there.
-const checkedTail = 3 * memTable / 100
+// its memory tables: one being filled, two waiting, one being written out. A
+// record's entries take over 64 bytes there.
+const checkedTail = 4 * memTable / 64
 
 // checkBlocks holds that the blocks end where the buffer says it stands, and if
 // it was not closed in order, that none is missing shortly before. Badger's

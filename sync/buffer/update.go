@@ -44,8 +44,12 @@ func (u *Update) set(key, val []byte) {
 		// Commit what there is without moving on in the ledger. Should that be
 		// all that is left after a crash, the same records are applied again:
 		// every step that changes a sink looks first whether it was done, and
-		// what only counts is not written yet.
+		// what only counts is not written yet. It is synced, since no block
+		// stands in this part by which its loss would be noticed.
 		if u.fail(u.commitSinks()); u.err != nil {
+			return
+		}
+		if u.fail(u.b.db.Sync()); u.err != nil {
 			return
 		}
 		u.txn, u.entries = u.b.db.NewTransaction(true), 0
