@@ -7,11 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/punchd/punchd/protocol"
 	"github.com/punchd/punchd/protocol/attendance"
@@ -81,8 +84,64 @@ func TestAppendRefuses(t *testing.T) {
 	if _, err := j.Append(t.Context(), []attendance.Record{terminalPunch(0)}); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	if err := j.Settle(t.Context(), "hq", forward.Answer{}); err == nil {
-		t.Error("settle after Close: no error")
+	for name, do := range map[string]func() error{
+		"settle":  func() error { return j.Settle(t.Context(), "hq", forward.Answer{}) },
+		"pending": func() error { _, _, err := j.Pending(t.Context(), 0, 9); return err },
+		"due":     func() error { _, err := j.Due(t.Context(), "hq", epoch, 9); return err },
+		"retry":   func() error { _, err := j.Retry(t.Context(), "hq"); return err },
+		"wait":    func() error { return j.Wait(t.Context(), 1<<40) },
+		"look-up": func() error { _, _, _, err := j.Lookup(keyOf(1)); return err },
+		"counter": func() error { _, err := j.Counter("p-1"); return err },
+		"parked":  func() error { _, err := j.ListParked(t.Context(), "hq", 0, 9); return err },
+		"dead":    func() error { _, err := j.ListDead(t.Context(), "hq", 0, 9); return err },
+		"stats":   func() error { _, err := j.Stats(); return err },
+	} {
+		if err := do(); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s after Close: %v, want %v", name, err, ErrClosed)
+		}
+	}
+}
+
+// TestCloseWhileInUse closes a journal that is busy. Everybody gets an answer.
+func TestCloseWhileInUse(t *testing.T) {
+	t.Parallel()
+	for range 2 {
+		dir := t.TempDir()
+		j := openDir(t, dir)
+		var acked atomic.Uint64
+		var wg sync.WaitGroup
+		for w := range 8 {
+			wg.Go(func() {
+				for n := w; ; n += 8 {
+					_, err := j.Append(context.Background(), []attendance.Record{terminalPunch(n)})
+					if err == nil {
+						acked.Add(1)
+						_, _, _, err = j.Lookup(keyOf(n))
+					}
+					if err == nil {
+						_, err = j.Due(context.Background(), "hq", epoch, 5)
+					}
+					if err == nil {
+						_, err = j.Retry(context.Background(), "hq")
+					}
+					if err != nil {
+						if !errors.Is(err, ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		for acked.Load() < 100 {
+			runtime.Gosched()
+		}
+		closeJournal(t, j)
+		wg.Wait()
+		j = openDir(t, dir)
+		if s, err := j.Stats(); err != nil || s.Next < acked.Load() || s.Replayed != 0 {
+			t.Errorf("%d acknowledged: %+v, %v", acked.Load(), s, err)
+		}
 	}
 }
 
@@ -125,6 +184,7 @@ func TestLargeAppend(t *testing.T) {
 // TestManyAtOnce appends, looks up, forwards and settles from many goroutines.
 // Half of all punches come twice, from two goroutines at about the same time.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	j := openDir(t, t.TempDir())
 	const writers, each = 16, 150
 	var wg sync.WaitGroup
@@ -184,7 +244,7 @@ func TestManyAtOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				due, err := j.Due(t.Context(), name, epoch, 3)
+				due, err := j.Due(t.Context(), name, time.Now().Add(time.Hour), 3)
 				if err != nil {
 					t.Error(err)
 				}
@@ -208,6 +268,18 @@ func TestManyAtOnce(t *testing.T) {
 	s, err := j.Stats()
 	if err != nil || s.Punches != total || s.Duplicates != total {
 		t.Errorf("%d punches, %d duplicates, %v; want %d of each", s.Punches, s.Duplicates, err, total)
+	}
+}
+
+// soon gives what comes from a channel, and fails if nothing does.
+func soon[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing happens")
+		panic("unreachable")
 	}
 }
 
@@ -249,21 +321,21 @@ func TestFailedCommit(t *testing.T) {
 		return done
 	}
 	first := hand(terminalPunch(1))
-	<-held // it is being written; the next gather behind it
+	soon(t, held) // it is being written; the next gather behind it
 	one, same, old, settling := hand(terminalPunch(2)), hand(terminalPunch(2)), hand(known), make(chan error, 1)
 	go func() { settling <- j.Settle(t.Context(), "hq", forward.Answer{First: 0, Last: 0}) }()
 	release <- struct{}{}
-	if o := <-first; !errors.Is(o.err, syscall.EIO) {
+	if o := soon(t, first); !errors.Is(o.err, syscall.EIO) {
 		t.Errorf("the first: %v, want EIO", o.err)
 	}
-	<-held // the wipe before the next batch fails too
+	soon(t, held) // the wipe before the next batch fails too
 	release <- struct{}{}
 	for name, done := range map[string]chan outcome{"new": one, "same": same} {
-		if o := <-done; !errors.Is(o.err, syscall.EIO) {
+		if o := soon(t, done); !errors.Is(o.err, syscall.EIO) {
 			t.Errorf("%s: %v, want EIO", name, o.err)
 		}
 	}
-	if o := <-old; o.err != nil || !o.results[0].Duplicate || o.results[0].Seq != 0 {
+	if o := soon(t, old); o.err != nil || !o.results[0].Duplicate || o.results[0].Seq != 0 {
 		t.Errorf("a duplicate of what is durable: %+v", o)
 	}
 	select {
@@ -273,7 +345,7 @@ func TestFailedCommit(t *testing.T) {
 		}
 	case <-held: // or it came after it
 		release <- struct{}{}
-		if err := <-settling; !errors.Is(err, syscall.EIO) {
+		if err := soon(t, settling); !errors.Is(err, syscall.EIO) {
 			t.Errorf("settle: %v, want EIO", err)
 		}
 	}
@@ -291,6 +363,24 @@ func TestFailedCommit(t *testing.T) {
 	mustSettle(t, j, "hq", forward.Answer{First: 0, Last: 1})
 	if s := sinkStats(t, j, "hq"); s.Settled != 2 || s.Pending != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestDirectoriesAreMade(t *testing.T) {
+	base := t.TempDir()
+	t.Chdir(base)
+	for _, dir := range []string{"a", filepath.Join("b", "c", "d"), filepath.Join(base, "e", "f") + "/"} {
+		j := openDir(t, dir)
+		mustAppend(t, j, terminalPunch(1))
+		closeJournal(t, j)
+	}
+	if err := os.WriteFile("file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"file", filepath.Join("file", "x")} {
+		if _, err := Open(t.Context(), Config{Dir: dir}); err == nil {
+			t.Errorf("%s: opened", dir)
+		}
 	}
 }
 
@@ -313,38 +403,172 @@ func TestBufferBreaks(t *testing.T) {
 	dir := t.TempDir()
 	j := mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10})
 	mustAppend(t, j, records(0, 10, terminalPunch)...)
-	flush(t, j)
-	if err := j.buffer.Close(); err != nil {
+	broken, release := errors.New("the disk is on fire"), make(chan struct{})
+	r := newRequest(nil)
+	r.run = func() error { <-release; return broken }
+	if err := j.send(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	acked := 10
-	for n := 10; n < 100_000; n++ {
-		if _, err := j.Append(t.Context(), []attendance.Record{event(n)}); err != nil {
-			break
+	mustAppend(t, j, records(10, 50, terminalPunch)...) // durable, and behind what breaks
+	waiting := make(chan error, 1)
+	mustSettle(t, j, "hq", forward.Answer{First: 0, Last: 9})
+	go func() { _, err := j.Due(context.Background(), "hq", epoch, 9); waiting <- err }()
+	close(release)
+	soon(t, j.Failed())
+	if err := j.Err(); !errors.Is(err, broken) {
+		t.Errorf("failed with %v, want %v", err, broken)
+	}
+	if err := soon(t, waiting); !errors.Is(err, broken) {
+		t.Errorf("who waited for the applier: %v", err)
+	}
+	for name, do := range map[string]func() error{
+		"append": func() error { _, err := j.Append(t.Context(), []attendance.Record{terminalPunch(60)}); return err },
+		"settle": func() error { return j.Settle(t.Context(), "hq", forward.Answer{First: 10, Last: 13}) },
+		"retry":  func() error { _, err := j.Retry(t.Context(), "hq"); return err },
+	} {
+		if err := do(); !errors.Is(err, broken) {
+			t.Errorf("%s after the buffer broke: %v, want %v", name, err, broken)
 		}
-		acked++
 	}
-	<-j.Failed()
-	if err := j.Err(); err == nil {
-		t.Error("failed without a reason")
+	if s, err := j.Stats(); err != nil || !errors.Is(s.Failure, broken) || s.Next != 51 {
+		t.Errorf("next %d, failure %v, %v", s.Next, s.Failure, err)
 	}
-	if _, err := j.Append(t.Context(), []attendance.Record{event(0)}); err == nil {
-		t.Error("append after the buffer broke: no error")
-	}
-	if err := j.Settle(t.Context(), "hq", forward.Answer{First: 0, Last: 3}); err == nil {
-		t.Error("settle after the buffer broke: no error")
-	}
-	if _, err := j.Retry(t.Context(), "hq"); err == nil {
-		t.Error("retry after the buffer broke: no error")
-	}
-	if err := j.Close(); err == nil {
-		t.Error("closing says nothing of the buffer")
-	}
+	closeJournal(t, j)
 	j = openDir(t, dir)
 	s, err := j.Stats()
-	if err != nil || s.Next != uint64(acked) || s.Records != s.Next || s.Punches != 10 {
-		t.Errorf("%d acknowledged: %+v, %v", acked, s, err)
+	if err != nil || s.Next != 51 || s.Records != 51 || s.Punches != 50 || s.Failure != nil {
+		t.Errorf("opened again: %+v, %v", s, err)
 	}
+	if c, err := j.Cursor("hq"); err != nil || c != 10 {
+		t.Errorf("cursor %d, %v", c, err)
+	}
+}
+
+// TestRecent: what is not applied yet is known, and what was applied is
+// forgotten only after a while, in order.
+func TestRecent(t *testing.T) {
+	punch := func(n int, counter uint64) entry {
+		return entry{kind: attendance.RecordPunch, key: keyOf(n), phone: "p-1", counter: counter}
+	}
+	first := &work{first: 10, ticket: 1, entries: []entry{punch(0, 5), {kind: attendance.RecordDevice}, punch(1, 3)}}
+	second := &work{first: 13, ticket: 2, entries: []entry{punch(2, 4)}}
+	large := &work{first: 14, ticket: 3, entries: make([]entry, keepApplied-1)} // leaves room for second alone
+	var r recent
+	if _, ok := r.seq(keyOf(0)); ok || r.counter("p-1") != 0 {
+		t.Error("it knows something before anything came")
+	}
+	for _, w := range []*work{first, second, large} {
+		r.add(w.first, w.entries)
+	}
+	if c := r.counter("p-1"); c != 5 {
+		t.Errorf("counter %d, want the highest, 5", c)
+	}
+	ask := func(looked uint64) (known []uint64, stale bool) {
+		q := newRequest([]entry{punch(0, 0), punch(1, 0), punch(2, 0), punch(3, 0), {kind: attendance.RecordDevice}})
+		q.looked = looked
+		stale = len(r.mark([]*request{q})) > 0
+		for _, res := range q.results {
+			if res.Duplicate {
+				known = append(known, res.Seq)
+			}
+		}
+		return known, stale
+	}
+	check := func(when string, looked uint64, want []uint64, wantStale bool) {
+		t.Helper()
+		if known, stale := ask(looked); !slices.Equal(known, want) || stale != wantStale {
+			t.Errorf("%s: known %v, stale %v; want %v, %v", when, known, stale, want, wantStale)
+		}
+	}
+	check("nothing applied", 0, []uint64{10, 12, 13}, false)
+	r.applied([]*work{first, second})
+	check("little applied", 0, []uint64{10, 12, 13}, false)
+	r.applied([]*work{large})
+	check("much applied, a look from before it", 0, []uint64{13}, true)
+	check("much applied, a look from after it", 1, []uint64{13}, false)
+	if c := r.counter("p-1"); c < 4 {
+		t.Errorf("counter %d, the last record that is known tells 4", c)
+	}
+	r.applied([]*work{{ticket: 4, entries: make([]entry, 1)}})
+	check("all but the last forgotten", 1, nil, true)
+	check("and asked since", 2, nil, false)
+	if len(r.keys) > 0 || len(r.counters) > 0 || r.records != keepApplied || len(r.done) != 2 {
+		t.Errorf("left over: %v %v, %d records in %d works", r.keys, r.counters, r.records, len(r.done))
+	}
+	if q := newRequest([]entry{{kind: attendance.RecordDevice}}); len(r.mark([]*request{q})) > 0 {
+		t.Error("a request without punches is called stale")
+	}
+}
+
+// TestLateCommit: a request looked into the buffer, and before its turn came its
+// punch was appended by another, applied, and forgotten.
+func TestLateCommit(t *testing.T) {
+	t.Parallel()
+	j := openDir(t, t.TempDir())
+	entries, err := encode([]attendance.Record{terminalPunch(1), terminalPunch(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := newRequest(entries)
+	if err := j.look(late); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, j, terminalPunch(1))
+	mustAppend(t, j, records(10, 10+2*keepApplied, terminalPunch)...)
+	flush(t, j)
+	if _, ok := j.recent.seq(keyOf(1)); ok {
+		t.Fatal("the punch is still recent: the test tests nothing")
+	}
+	if err := j.send(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []Result{{0, true}, {2*keepApplied + 1, false}}; !slices.Equal(late.results, want) {
+		t.Errorf("%v, want %v", late.results, want)
+	}
+}
+
+// TestLooksWaitForTheApplier: what is asked about a sink includes all that it
+// has answered, although the buffer is written later.
+func TestLooksWaitForTheApplier(t *testing.T) {
+	j := openDir(t, t.TempDir())
+	mustAppend(t, j, records(0, 3, terminalPunch)...)
+	flush(t, j)
+	release := make(chan struct{})
+	r := newRequest(nil)
+	r.run = func() error { <-release; return nil }
+	if err := j.send(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	mustSettle(t, j, "hq", forward.Answer{First: 0, Last: 2, Parked: []forward.Parked{parked(1, "unknown", epoch)}, Dead: []attendance.Dead{dead(2, "no")}})
+	if c, err := j.Cursor("hq"); err != nil || c != 3 {
+		t.Errorf("cursor %d, %v", c, err)
+	}
+	got := mustAppend(t, j, terminalPunch(9), terminalPunch(9))
+	if seq, _, found, err := j.Lookup(keyOf(9)); err != nil || !found || seq != got[1].Seq {
+		t.Errorf("look-up of what is not applied: %d %v %v", seq, found, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := j.Due(ctx, "hq", time.Now().Add(time.Hour), 9); !errors.Is(err, context.Canceled) {
+		t.Errorf("due did not wait: %v", err)
+	}
+	if _, err := j.ListParked(ctx, "hq", 0, 9); !errors.Is(err, context.Canceled) {
+		t.Errorf("the list of parked did not wait: %v", err)
+	}
+	if _, err := j.ListDead(ctx, "hq", 0, 9); !errors.Is(err, context.Canceled) {
+		t.Errorf("the list of dead did not wait: %v", err)
+	}
+	if err := j.Settle(ctx, "hq", forward.Answer{First: 1, Last: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("an answer for a parked one did not wait: %v", err)
+	}
+	close(release)
+	if got := dueSeqs(t, j, "hq", time.Now().Add(time.Hour)); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("due %v", got)
+	}
+	mustSettle(t, j, "hq", forward.Answer{First: 1, Last: 1})
 }
 
 // TestPipeBounds: committing waits while too much is not applied.

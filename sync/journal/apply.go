@@ -20,13 +20,13 @@ func (j *Journal) applyLoop() {
 				j.fail(err)
 			}
 		}
+		if err == nil {
+			j.recent.applied(group)
+			j.applied.reach(group[len(group)-1].ticket)
+		}
 		records := 0
 		for _, w := range group {
 			records += len(w.entries)
-			if err == nil {
-				j.recent.drop(w.first, w.entries)
-				j.applied.reach(w.ticket)
-			}
 			if w.done != nil {
 				w.done <- err
 			}

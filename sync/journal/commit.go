@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/punchd/punchd/protocol"
 	"github.com/punchd/punchd/protocol/attendance"
@@ -31,6 +32,7 @@ type request struct {
 	entries []entry
 	bytes   int
 	results []Result     // one for each entry, filled in before done is told
+	looked  uint64       // the buffer was asked about the entries when so much was applied
 	run     func() error // for the applier instead of entries, see work
 	done    chan error   // holds one
 	// Of a Settle or Retry: the sink, whose lock is given back when the request
@@ -46,28 +48,60 @@ type request struct {
 // Cancelling ctx ends the waiting, not what was handed in. Settled and Parked
 // records are written by Settle alone. Nothing is kept of recs.
 func (j *Journal) Append(ctx context.Context, recs []attendance.Record) ([]Result, error) {
-	entries, err := encode(recs)
-	if err != nil {
-		return nil, err
-	}
 	results := make([]Result, 0, len(recs))
-	for len(entries) > 0 {
-		n, bytes := 0, 0
-		for n < len(entries) && n < maxRecords && (n == 0 || bytes+len(entries[n].payload) <= maxBytes) {
-			bytes += len(entries[n].payload)
-			n++
-		}
-		r := newRequest(entries[:n])
-		if err := j.send(ctx, r); err != nil {
+	for chunk := range slices.Chunk(recs, maxRecords) { // a terminal's whole log may come at once
+		entries, err := encode(chunk)
+		if err != nil {
 			return nil, err
 		}
-		if err := r.wait(ctx); err != nil {
-			return nil, err
+		for len(entries) > 0 {
+			n, bytes := 0, 0
+			for n < len(entries) && (n == 0 || bytes+len(entries[n].payload) <= maxBytes) {
+				bytes += len(entries[n].payload)
+				n++
+			}
+			r := newRequest(entries[:n])
+			if err := j.hand(ctx, r); err != nil {
+				return nil, err
+			}
+			results = append(results, r.results...)
+			entries = entries[n:]
 		}
-		results = append(results, r.results...)
-		entries = entries[n:]
 	}
 	return results, nil
+}
+
+// hand hands in records and waits until they are durable.
+func (j *Journal) hand(ctx context.Context, r *request) error {
+	done, err := j.use()
+	if err != nil {
+		return err
+	}
+	if err = j.Err(); err == nil {
+		err = j.look(r)
+	}
+	done()
+	if err != nil {
+		return err
+	}
+	if known := r.known(); known == len(r.entries) { // as of a terminal's log that is read again
+		j.counts.duplicates.Add(uint64(known))
+		return nil
+	}
+	if err := j.send(ctx, r); err != nil {
+		return err
+	}
+	return r.wait(ctx)
+}
+
+// known counts the entries that are marked as durable already.
+func (r *request) known() (n int) {
+	for i := range r.results {
+		if r.results[i].Duplicate {
+			n++
+		}
+	}
+	return n
 }
 
 func newRequest(entries []entry) *request {
@@ -96,7 +130,7 @@ func encode(recs []attendance.Record) ([]entry, error) {
 		switch r := rec.(type) {
 		case *attendance.Punch:
 			if r.Key == (attendance.Key{}) {
-				return nil, fmt.Errorf("journal: record %d of %d is a punch without a key: %w", i+1, len(recs), protocol.ErrMalformed)
+				return nil, fmt.Errorf("journal: punch of device %s at %v has no key: %w", r.Device.ID, r.At, protocol.ErrMalformed)
 			}
 			e.of(r)
 		case *attendance.Settled, *attendance.Parked:
@@ -105,7 +139,7 @@ func encode(recs []attendance.Record) ([]entry, error) {
 		before := len(buf)
 		buf = attendance.AppendRecord(buf, rec)
 		if n := len(buf) - before; n > attendance.MaxStored {
-			return nil, fmt.Errorf("journal: record %d of %d has %d bytes, at most %d are stored: %w", i+1, len(recs), n, attendance.MaxStored, protocol.ErrTooLarge)
+			return nil, fmt.Errorf("journal: a %v record of %d bytes, at most %d are stored: %w", e.kind, n, attendance.MaxStored, protocol.ErrTooLarge)
 		}
 		ends[i] = len(buf)
 	}
@@ -119,11 +153,11 @@ func encode(recs []attendance.Record) ([]entry, error) {
 
 // send hands a request to the committer.
 func (j *Journal) send(ctx context.Context, r *request) error {
-	j.sending.RLock()
-	defer j.sending.RUnlock()
-	if j.closed {
-		return ErrClosed
+	done, err := j.use()
+	if err != nil {
+		return err
 	}
+	defer done()
 	select {
 	case j.queue <- r:
 		return nil
@@ -267,39 +301,33 @@ func (j *Journal) sortOut(b *batch) error {
 	return nil
 }
 
-// lookUp marks the punches that are durable already.
+// lookUp marks the punches that are durable already. Each request has looked
+// into the buffer itself, so that this need not be done by one for all; what
+// became known since is recent.
 func (j *Journal) lookUp(b *batch) error {
-	type open struct {
-		key    attendance.Key
-		result *Result
-	}
-	var unknown []open
-	for _, r := range b.requests {
-		for k := range r.entries {
-			if r.entries[k].kind != attendance.RecordPunch {
-				continue
-			}
-			if seq, ok := j.recent.seq(r.entries[k].key); ok {
-				r.results[k] = Result{seq, true}
-				continue
-			}
-			unknown = append(unknown, open{r.entries[k].key, &r.results[k]})
+	for _, r := range j.recent.mark(b.requests) {
+		if err := j.look(r); err != nil {
+			return err
 		}
 	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	// The view is begun after the look at what is recent, so that it includes
-	// what was applied meanwhile.
+	return nil
+}
+
+// look marks the punches of a request that the buffer knows.
+func (j *Journal) look(r *request) error {
+	r.looked = j.applied.get() // before the view is begun, which then includes that
 	look := j.buffer.Look()
 	defer look.Close()
-	for _, u := range unknown {
-		seq, found, err := look.Seq(u.key)
+	for k := range r.entries {
+		if r.entries[k].kind != attendance.RecordPunch || r.results[k].Duplicate {
+			continue
+		}
+		seq, found, err := look.Seq(r.entries[k].key)
 		if err != nil {
 			return err
 		}
 		if found {
-			*u.result = Result{seq, true}
+			r.results[k] = Result{seq, true}
 		}
 	}
 	return nil
@@ -316,6 +344,9 @@ func (j *Journal) write(entries []entry) (ledger.Written, error) {
 		return w, fmt.Errorf("journal: %d records are not durable: %w", len(entries), err)
 	}
 	j.timing.add(w.Sync)
+	for i := range entries {
+		entries[i].payload = nil // it stands in the frames
+	}
 	return w, nil
 }
 

@@ -84,6 +84,7 @@ func checkFilled(t testing.TB, j *Journal) {
 // TestDamagedLedger flips bits all over the ledger. Every record is still
 // given, from its second copy, and the damage is told.
 func TestDamagedLedger(t *testing.T) {
+	t.Parallel()
 	dir := filledDir(t)
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, path := range segments(t, dir) {
@@ -106,8 +107,14 @@ func TestDamagedLedger(t *testing.T) {
 
 // TestSegmentGone: a whole segment is read from the second copies.
 func TestSegmentGone(t *testing.T) {
-	for i := range segments(t, filledDir(t)) {
-		dir := filledDir(t)
+	t.Parallel()
+	base := filledDir(t)
+	last := len(segments(t, base)) - 1
+	for _, i := range []int{0, last / 2, last} {
+		dir := filepath.Join(t.TempDir(), "journal")
+		if err := copyTree(base, dir); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Remove(segments(t, dir)[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -122,6 +129,7 @@ func TestSegmentGone(t *testing.T) {
 // TestBothCopiesLost: what no copy has is passed over and told, once, and
 // making the buffer anew does not stumble over it.
 func TestBothCopiesLost(t *testing.T) {
+	t.Parallel()
 	dir := filledDir(t)
 	flip(t, segments(t, dir)[2], 4096+500)
 	if err := os.RemoveAll(filepath.Join(dir, bufferDir)); err != nil {
@@ -161,6 +169,73 @@ func TestBothCopiesLost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestSecondCopyIsChecked: a copy that is damaged too is not believed.
+func TestSecondCopyIsChecked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spoil func(frames []byte) []byte
+		lost  []uint64 // of records 100 to 119, which are one block
+	}{
+		"whole":    {func(b []byte) []byte { return b }, nil},
+		"flipped":  {func(b []byte) []byte { b[len(b)/2]++; return b }, []uint64{110, 119}},
+		"cut":      {func(b []byte) []byte { return b[:len(b)*9/10] }, []uint64{118, 119}},
+		"empty":    {func([]byte) []byte { return []byte{} }, []uint64{100, 119}},
+		"nonsense": {func(b []byte) []byte { return bytes.Repeat([]byte("nonsense"), 50) }, []uint64{100, 119}},
+	} {
+		dir := t.TempDir()
+		j := mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10})
+		for n := 0; n < 200; n += 20 {
+			mustAppend(t, j, records(n, n+20, ownTracksPunch)...)
+			flush(t, j) // a block for each
+		}
+		closeJournal(t, j)
+		withBuffer(t, filepath.Join(dir, bufferDir), func(b *buffer.Buffer) {
+			blk, found, err := b.Block(105)
+			if err != nil || !found || blk.First != 100 || blk.Count != 20 {
+				t.Fatalf("block %d+%d, %v, %v", blk.First, blk.Count, found, err)
+			}
+			u := b.Update()
+			u.Block(100, 20, c.spoil(blk.Frames))
+			if err := u.Commit(200); err != nil {
+				t.Fatal(err)
+			}
+		})
+		for _, path := range segments(t, dir) { // the ledger has none of them
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clear(b[4096:])
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j = mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10})
+		seqs, punches := pending(t, j, 0)
+		for i, p := range punches {
+			if !reflect.DeepEqual(p, ownTracksPunch(int(seqs[i]))) {
+				t.Fatalf("%s: record %d is %+v", name, seqs[i], p)
+			}
+		}
+		s, err := j.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lost []uint64
+		for _, d := range s.Lost {
+			lost = append(lost, d.First, d.Last)
+		}
+		want := 200
+		if c.lost != nil {
+			want -= int(c.lost[1] - c.lost[0] + 1)
+		}
+		if !slices.Equal(lost, c.lost) || len(seqs) != want {
+			t.Errorf("%s: %d punches, lost %v, want %d and %v", name, len(seqs), lost, want, c.lost)
+		}
+		closeJournal(t, j)
 	}
 }
 
@@ -233,6 +308,7 @@ func copySparse(from, to string) error {
 // TestDamagedBuffer flips bits in every file of the buffer, and cuts those that
 // may be cut. Whatever that does to Badger, the journal opens and has everything.
 func TestDamagedBuffer(t *testing.T) {
+	t.Parallel()
 	base := filledDir(t)
 	// Once closed in order, once as a kill leaves it.
 	killed := filepath.Join(t.TempDir(), "killed")
@@ -283,6 +359,7 @@ func TestDamagedBuffer(t *testing.T) {
 // TestSuspectBuffer: a buffer that can't be right is moved aside, not trusted
 // and not thrown away.
 func TestSuspectBuffer(t *testing.T) {
+	t.Parallel()
 	other := filledDir(t)
 	for name, c := range map[string]struct {
 		spoil  func(t *testing.T, dir string)
@@ -377,6 +454,7 @@ func withBuffer(t *testing.T, dir string, do func(*buffer.Buffer)) {
 
 // TestSuspectsDoNotPileUp: of the buffers moved aside the newest is kept.
 func TestSuspectsDoNotPileUp(t *testing.T) {
+	t.Parallel()
 	dir := filledDir(t)
 	for range 3 {
 		if err := errors.Join(os.RemoveAll(filepath.Join(dir, bufferDir)), os.WriteFile(filepath.Join(dir, bufferDir), []byte("a file"), 0o600)); err != nil {
@@ -393,6 +471,7 @@ func TestSuspectsDoNotPileUp(t *testing.T) {
 // TestLedgerBehindBuffer: the end of the ledger is lost, and the buffer proves
 // that it was durable. Nothing is given a sequence twice.
 func TestLedgerBehindBuffer(t *testing.T) {
+	t.Parallel()
 	dir := filledDir(t)
 	paths := segments(t, dir)
 	last := paths[len(paths)-1]

@@ -175,6 +175,11 @@ func (j *Journal) punch(seq uint64) (*attendance.Punch, error) {
 
 // Lookup finds a punch by its key.
 func (j *Journal) Lookup(k attendance.Key) (seq uint64, p *attendance.Punch, found bool, err error) {
+	done, err := j.use()
+	if err != nil {
+		return 0, nil, false, err
+	}
+	defer done()
 	seq, found = j.recent.seq(k)
 	if !found {
 		look := j.buffer.Look()
@@ -193,6 +198,11 @@ func (j *Journal) Lookup(k attendance.Key) (seq uint64, p *attendance.Punch, fou
 // Counter is the highest counter of a native phone that is durable, 0 if there
 // is none.
 func (j *Journal) Counter(phone string) (uint64, error) {
+	done, err := j.use()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	n := j.recent.counter(phone)
 	look := j.buffer.Look() // begun after the look at what is recent
 	defer look.Close()

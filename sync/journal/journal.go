@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -51,14 +52,16 @@ type Journal struct {
 	ledger *ledger.Ledger
 	buffer *buffer.Buffer
 
-	sending sync.RWMutex // held for reading while something is put into queue
-	closed  bool         // guarded by sending
-	queue   chan *request
-	pipe    *pipe
-	tickets uint64         // given to work so far; the committer's
-	running sync.WaitGroup // committer and applier
-	closing sync.Once
-	closeEr error
+	// life is held for reading by whoever uses what Close takes away: the queue
+	// and the buffer. It is not held while waiting for an answer.
+	life     sync.RWMutex
+	closed   bool
+	queue    chan *request
+	pipe     *pipe
+	tickets  uint64         // given to work so far; the committer's
+	running  sync.WaitGroup // committer and applier
+	closing  sync.Once
+	closeErr error
 
 	durable *progress // sequence of the next record: all below are durable
 	applied *progress // tickets of the work that is in the buffer
@@ -85,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := makeDir(filepath.Clean(cfg.Dir)); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -104,6 +107,25 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	j.running.Go(j.commitLoop)
 	j.running.Go(j.applyLoop)
 	return j, nil
+}
+
+// makeDir makes a directory and those above it, each durably: what is synced
+// in a directory that a power cut takes away is gone with it.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	switch parent := filepath.Dir(dir); {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && parent != dir:
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+		return makeDir(dir)
+	case err != nil:
+		return err
+	default:
+		return disk.OS.SyncDir(parent)
+	}
 }
 
 // open opens the two halves and makes them agree.
@@ -151,17 +173,29 @@ func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 // applied, and gives the directory free.
 func (j *Journal) Close() error {
 	j.closing.Do(func() {
-		j.sending.Lock()
+		j.life.Lock()
 		j.closed = true
-		j.sending.Unlock()
+		j.life.Unlock()
 		close(j.queue)
 		j.running.Wait()
 		j.durable.fail(ErrClosed)
 		j.applied.fail(ErrClosed)
+		j.life.Lock() // whoever began before is through
+		defer j.life.Unlock()
 		j.feeds.close()
-		j.closeEr = j.release()
+		j.closeErr = j.release()
 	})
-	return j.closeEr
+	return j.closeErr
+}
+
+// use begins to use the journal, unless it is closed; done ends it.
+func (j *Journal) use() (done func(), err error) {
+	j.life.RLock()
+	if j.closed {
+		j.life.RUnlock()
+		return nil, ErrClosed
+	}
+	return j.life.RUnlock, nil
 }
 
 // release closes what is open.
@@ -173,7 +207,7 @@ func (j *Journal) release() error {
 	if j.ledger != nil {
 		errs = append(errs, j.ledger.Close())
 	}
-	if err := j.lock.Close(); err != nil {
+	if err := unlockDir(j.lock); err != nil {
 		errs = append(errs, fmt.Errorf("journal: %w", err))
 	}
 	return errors.Join(errs...)

@@ -168,6 +168,7 @@ func sinkStats(t testing.TB, j *Journal, name string) SinkStats {
 }
 
 func TestAppendAndRead(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := openDir(t, dir)
 	var want []*attendance.Punch

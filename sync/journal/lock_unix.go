@@ -37,3 +37,9 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockDir gives the lock free. Closing alone would not: a child process that
+// is just being started holds the file too, until it executes its program.
+func unlockDir(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}

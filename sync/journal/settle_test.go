@@ -151,6 +151,7 @@ func dueSeqs(t *testing.T, j *Journal, sink string, now time.Time) (seqs []uint6
 }
 
 func TestSettle(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := openDir(t, dir)
 	mixed(t, j)
@@ -251,6 +252,7 @@ func TestParkedAgain(t *testing.T) {
 }
 
 func TestRetry(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := openDir(t, dir)
 	const n = 1300 // more than one step of RetryAll

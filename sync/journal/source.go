@@ -106,6 +106,11 @@ func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []fo
 	if max < 1 {
 		return nil, from, fmt.Errorf("journal: pending: at most %d items asked for", max)
 	}
+	done, err := j.use()
+	if err != nil {
+		return nil, from, err
+	}
+	defer done()
 	max = min(max, maxPending)
 	f := j.feeds.take(from)
 	defer j.feeds.give(f)
@@ -144,7 +149,12 @@ func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []fo
 
 // Due implements [forward.Source].
 func (j *Journal) Due(ctx context.Context, sink string, now time.Time, max int) ([]forward.Item, error) {
-	look, err := j.look(ctx, sink)
+	done, err := j.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	look, err := j.lookAt(ctx, sink)
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +177,8 @@ func (j *Journal) Due(ctx context.Context, sink string, now time.Time, max int) 
 	return items, nil
 }
 
-// look gives a view of the buffer that includes every change of a sink so far.
-func (j *Journal) look(ctx context.Context, sink string) (buffer.Look, error) {
+// lookAt gives a view of the buffer that includes every change of a sink so far.
+func (j *Journal) lookAt(ctx context.Context, sink string) (buffer.Look, error) {
 	s, err := j.sink(sink)
 	if err != nil {
 		return buffer.Look{}, err
@@ -218,15 +228,10 @@ func (j *Journal) Settle(ctx context.Context, sink string, answers ...forward.An
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	t := &settlement{j: j, sink: s, now: time.Now().Round(0)} // by the wall clock alone, as times are stored
-	t.cursor, _ = s.where()
-	if err := t.take(ctx, answers); err != nil {
+	t, err := j.settlement(ctx, s, answers)
+	if err != nil || len(t.entries) == 0 && len(t.postponed) == 0 {
 		s.unlock()
-		return fmt.Errorf("journal: settle %s: %w", sink, err)
-	}
-	if len(t.entries) == 0 && len(t.postponed) == 0 {
-		s.unlock()
-		return nil
+		return err
 	}
 	r := newRequest(t.entries)
 	r.sink, r.cursor = s, t.cursor
@@ -238,6 +243,22 @@ func (j *Journal) Settle(ctx context.Context, sink string, answers ...forward.An
 		return err
 	}
 	return r.wait(ctx)
+}
+
+// settlement says what answers come to.
+func (j *Journal) settlement(ctx context.Context, s *sink, answers []forward.Answer) (*settlement, error) {
+	done, err := j.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	// Round takes off the monotonic clock: times are stored by the other.
+	t := &settlement{j: j, sink: s, now: time.Now().Round(0)}
+	t.cursor, _ = s.where()
+	if err := t.take(ctx, answers); err != nil {
+		return nil, fmt.Errorf("journal: settle %s: %w", s.name, err)
+	}
+	return t, nil
 }
 
 // cut shortens a reason to what is kept.

@@ -60,6 +60,11 @@ type Latency struct{ Last, P50, P99 time.Duration }
 
 // Stats tells the state of the journal.
 func (j *Journal) Stats() (Stats, error) {
+	done, err := j.use()
+	if err != nil {
+		return Stats{}, err
+	}
+	defer done()
 	counts := j.buffer.Counts()
 	s := Stats{
 		Ledger: j.ledger.Identity().String(), Next: j.durable.get(),
@@ -79,7 +84,6 @@ func (j *Journal) Stats() (Stats, error) {
 	}
 	slices.SortFunc(s.Sinks, func(a, b SinkStats) int { return strings.Compare(a.Name, b.Name) })
 	j.found.tell(&s)
-	var err error
 	if s.BufferBytes, err = j.buffer.Size(); err != nil {
 		return s, fmt.Errorf("journal: %w", err)
 	}
@@ -107,7 +111,12 @@ type DeadPunch struct {
 // ListParked gives up to max parked punches of a sink with sequences from from
 // on, in order.
 func (j *Journal) ListParked(ctx context.Context, sink string, from uint64, max int) ([]ParkedPunch, error) {
-	look, err := j.look(ctx, sink)
+	done, err := j.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	look, err := j.lookAt(ctx, sink)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +139,12 @@ func (j *Journal) ListParked(ctx context.Context, sink string, from uint64, max 
 // ListDead gives up to max dead punches of a sink with sequences from from on,
 // in order.
 func (j *Journal) ListDead(ctx context.Context, sink string, from uint64, max int) ([]DeadPunch, error) {
-	look, err := j.look(ctx, sink)
+	done, err := j.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	look, err := j.lookAt(ctx, sink)
 	if err != nil {
 		return nil, err
 	}
