@@ -21,6 +21,9 @@ type Load struct {
 	Algorithm string
 	Phones    int // of them, each with a connection of its own
 	Each      int // check-ins of each, one after the other's acknowledgement
+
+	// Clock, if not nil, is called when the clock starts and when it stops.
+	Clock func()
 }
 
 // Burst is what a load came to.
@@ -70,11 +73,16 @@ func (f *Fleet) Burst(ctx context.Context, l Load) (*Burst, error) {
 	if err := each(shooters, func(s *shooter) error { return s.prepare(ctx, l.Each) }); err != nil {
 		return nil, err
 	}
+	if l.Clock == nil {
+		l.Clock = func() {}
+	}
+	l.Clock()
 	start := time.Now()
 	if err := each(shooters, (*shooter).shoot); err != nil {
 		return nil, err
 	}
 	b := &Burst{Took: time.Since(start)}
+	l.Clock()
 	if err := each(shooters, (*shooter).finish); err != nil {
 		return nil, err
 	}

@@ -56,6 +56,10 @@ type Pace struct {
 	PerSecond float64 `json:"per_second"`
 	P50MS     float64 `json:"p50_ms"`
 	P99MS     float64 `json:"p99_ms"`
+	// Processor time for a check-in: the daemon's, forwarding included, and
+	// that of phones and central together.
+	DaemonUS float64 `json:"daemon_cpu_us"`
+	OthersUS float64 `json:"others_cpu_us"`
 }
 
 // Memory is what the system counts for a process.
@@ -169,21 +173,25 @@ func (b *bench) paces(ctx context.Context) error {
 		{"64 phones, ES256", phone.Load{Algorithm: protocolphone.ES256, Phones: benchPhones, Each: b.cfg.Each}, &b.figures.ES256},
 		{"64 phones, EdDSA", phone.Load{Algorithm: protocolphone.EdDSA, Phones: benchPhones, Each: b.cfg.Each}, &b.figures.EdDSA},
 	} {
+		var daemon, others []time.Duration // at the start and at the end of the clock
+		run.load.Clock = func() {
+			daemon, others = append(daemon, cpuOf(b.process.PID())), append(others, cpuOf(os.Getpid()))
+		}
 		burst, err := b.world.fleet.Burst(ctx, run.load)
 		if err != nil {
 			return err
 		}
-		*run.to = paceOf(burst)
-		b.say("%-20s %7.0f check-ins a second, each after its fdatasync; p50 %.2f ms, p99 %.2f ms", run.name, run.to.PerSecond, run.to.P50MS, run.to.P99MS)
+		each := func(cpu []time.Duration) float64 {
+			return float64((cpu[1] - cpu[0]).Microseconds()) / float64(burst.CheckIns)
+		}
+		ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+		*run.to = Pace{burst.Rate(), ms(burst.Quantile(0.5)), ms(burst.Quantile(0.99)), each(daemon), each(others)}
+		b.say("%-20s %7.0f check-ins a second, each after its fdatasync; p50 %.2f ms, p99 %.2f ms; CPU each %.0f us, phones and central %.0f us",
+			run.name, run.to.PerSecond, run.to.P50MS, run.to.P99MS, run.to.DaemonUS, run.to.OthersUS)
 	}
 	b.figures.RSSLoadMB = memoryOf(b.process.PID())
 	b.say("after that %.0f MB, at most %.0f", b.figures.RSSLoadMB.RSS, b.figures.RSSLoadMB.Peak)
 	return nil
-}
-
-func paceOf(b *phone.Burst) Pace {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return Pace{b.Rate(), ms(b.Quantile(0.5)), ms(b.Quantile(0.99))}
 }
 
 // fill makes a backlog while central is away.
