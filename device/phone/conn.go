@@ -45,6 +45,10 @@ type conn struct {
 	mu       sync.Mutex
 	packetID uint16
 	unacked  int
+
+	writing sync.Mutex
+	holding bool   // what is written waits for the next write
+	held    []byte // and stands here
 }
 
 // Read gives the CONNECT packet first.
@@ -61,10 +65,31 @@ func (c *conn) Read(b []byte) (int, error) {
 // Write bounds every write on its own, so that a phone that does not read
 // can't hold a goroutine.
 func (c *conn) Write(b []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.holding {
+		c.held = append(c.held, b...)
+		return len(b), nil
+	}
 	if err := c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(b)
+	if len(c.held) == 0 {
+		return c.Conn.Write(b)
+	}
+	held := len(c.held)
+	n, err := c.Conn.Write(append(c.held, b...))
+	c.held = c.held[:0]
+	return max(n-held, 0), err
+}
+
+// hold makes what is written wait for the next write after hold(false). A
+// receipt and the acknowledgement behind it are then one packet of the network,
+// which spares both sides a wake-up.
+func (c *conn) hold(on bool) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.holding = on
 }
 
 // SetDeadline is how the library enforces the keepalive, which is about reading

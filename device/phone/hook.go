@@ -175,7 +175,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	if reply != nil {
+		c.hold(pk.FixedHeader.Qos > 0) // the PUBACK comes next
 		b.answer(c.user, reply)
+		c.hold(false)
 	}
 	return pk, packets.CodeSuccessIgnore
 }

@@ -31,6 +31,12 @@ const benchPhones = 64
 type Figures struct {
 	BinaryMB float64 `json:"binary_mb"`
 
+	// What this machine does alone, before the daemon is started: one fdatasync
+	// of 512 bytes after the other, and verifications on one core.
+	SyncsPerSecond float64 `json:"plain_fdatasync_per_second"`
+	ES256VerifyUS  float64 `json:"plain_es256_verify_us"`
+	EdDSAVerifyUS  float64 `json:"plain_eddsa_verify_us"`
+
 	Unsigned Pace `json:"unsigned_64"` // OwnTracks, 64 phones
 	ES256    Pace `json:"es256_64"`
 	EdDSA    Pace `json:"eddsa_64"`
@@ -106,6 +112,9 @@ func Bench(ctx context.Context, cfg BenchConfig) (f *Figures, err error) {
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	b.daemon = &Daemon{Path: cfg.Daemon, Dir: cfg.Dir, Log: log}
+	if err := b.machine(); err != nil {
+		return nil, err
+	}
 
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()

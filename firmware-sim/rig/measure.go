@@ -2,6 +2,12 @@ package rig
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -29,6 +35,66 @@ func memoryOf(pid int) Memory {
 		}
 	}
 	return m
+}
+
+// machine measures what the daemon's work is made of.
+func (b *bench) machine() (err error) {
+	if b.figures.SyncsPerSecond, err = syncs(filepath.Join(b.cfg.Dir, "sync")); err != nil {
+		return err
+	}
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte("a check-in"))
+	sig, err := ecdsa.SignASN1(rand.Reader, ec, sum[:])
+	if err != nil {
+		return err
+	}
+	b.figures.ES256VerifyUS = each500(func() bool { return ecdsa.VerifyASN1(&ec.PublicKey, sum[:], sig) })
+	text := make([]byte, 500)
+	pub := b.world.key.Public().(ed25519.PublicKey)
+	sig = ed25519.Sign(b.world.key, text)
+	b.figures.EdDSAVerifyUS = each500(func() bool { return ed25519.Verify(pub, text, sig) })
+	b.say("this machine alone: %.0f fdatasync a second; verifying takes %.0f us (ES256), %.0f us (EdDSA)", b.figures.SyncsPerSecond, b.figures.ES256VerifyUS, b.figures.EdDSAVerifyUS)
+	return nil
+}
+
+// each500 is how long one of 500 takes, in microseconds.
+func each500(do func() bool) float64 {
+	start := time.Now()
+	for range 500 {
+		if !do() {
+			panic("rig: a good signature does not verify")
+		}
+	}
+	return float64(time.Since(start).Nanoseconds()) / 500 / 1000
+}
+
+// syncs writes a file over as a ledger does, for a second.
+func syncs(path string) (rate float64, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(path)) }()
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		return 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	block := make([]byte, 512)
+	start, n := time.Now(), 0
+	for ; time.Since(start) < time.Second; n++ {
+		if _, err := f.WriteAt(block, int64(n%2048)*512); err != nil {
+			return 0, err
+		}
+		if err := datasync(f); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(start).Seconds(), nil
 }
 
 // size is what the files below a directory take on disk by their lengths. Files

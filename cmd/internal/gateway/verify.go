@@ -3,7 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
@@ -29,74 +29,85 @@ func (g *Gateway) verify(ctx context.Context, c *attendance.CheckIn) (*attendanc
 	}
 	defer unlock()
 
-	claim, err := g.claim(c)
+	cl, before, err := g.claim(c)
 	if err != nil {
 		return nil, err
 	}
-	seq, before, found, err := g.journal.Lookup(claim.key)
-	if err != nil {
-		return nil, err
+	if before != nil {
+		return g.again(c, before), nil
 	}
-	if found && c.Auth == attendance.AuthSigned && claim.replay == "" && !sameClaims(before, c) {
-		// The counter is used up and this says something else: the phone's key
-		// was copied, or its counter set back. Stored under a key of its own.
-		claim.replay = "counter used by another check-in"
-		claim.key = attendance.RefusedKey(c.User, c.Topic, c.Evidence.Raw)
-		if seq, before, found, err = g.journal.Lookup(claim.key); err != nil {
-			return nil, err
-		}
-	}
-	if found {
-		g.counts.duplicates.Add(1)
-		return receipt(c, seq, before, true), nil
-	}
-
-	p := g.judge(c, claim)
+	p := g.judge(c, cl)
 	results, err := g.journal.Append(ctx, []attendance.Record{p})
 	if err != nil {
 		return nil, err
 	}
 	if results[0].Duplicate {
-		// Appended by another connection between the look-up and here, which
-		// the lock prevents for one user and the key makes harmless for two.
-		if seq, before, found, err = g.journal.Lookup(claim.key); err != nil || !found {
-			return nil, fmt.Errorf("gateway: record %d is said to be a duplicate and can't be read: %w", results[0].Seq, err)
+		_, first, _, err := g.journal.Lookup(cl.key)
+		if err != nil {
+			return nil, err
 		}
-		g.counts.duplicates.Add(1)
-		return receipt(c, seq, before, true), nil
+		return g.again(c, &stored{results[0].Seq, first}), nil
 	}
+	g.remember(c, p)
 	g.counts.punch(p)
-	return receipt(c, results[0].Seq, p, false), nil
+	return receipt(c, &stored{results[0].Seq, p}, false), nil
+}
+
+// stored is a punch in its place in the ledger.
+type stored struct {
+	seq   uint64
+	punch *attendance.Punch
+}
+
+// again answers a message that the ledger has already, as the first time.
+func (g *Gateway) again(c *attendance.CheckIn, first *stored) *attendance.Receipt {
+	g.counts.duplicates.Add(1)
+	return receipt(c, first, true)
 }
 
 // claim is what a check-in says it is.
 type claim struct {
 	key    attendance.Key
-	replay string // why it is a replay, empty if it is none
+	replay bool   // it claims a counter that is used up
 	gap    uint64 // counters that never arrived
 }
 
-// claim derives the key of a check-in from as much of it as is proven.
-func (g *Gateway) claim(c *attendance.CheckIn) (claim, error) {
-	refused := attendance.RefusedKey(c.User, c.Topic, c.Evidence.Raw)
+// claim derives the key of a check-in from as much of it as is proven. If that
+// alone shows that the message came before, the punch of it is returned.
+func (g *Gateway) claim(c *attendance.CheckIn) (claim, *stored, error) {
 	switch c.Auth {
 	case attendance.AuthSigned:
-		key := attendance.PhoneKey(c.Phone, c.Counter)
-		last, err := g.journal.Counter(c.Phone)
-		if err != nil || c.Counter > last {
-			return claim{key: key, gap: c.Counter - last - 1}, err
-		}
-		// Either the same message again, which the key finds, or a replay.
-		_, _, found, err := g.journal.Lookup(key)
-		if err != nil || found {
-			return claim{key: key}, err
-		}
-		return claim{key: refused, replay: fmt.Sprintf("counter %d after %d", c.Counter, last)}, nil
+		return g.signedClaim(c)
 	case attendance.AuthUser:
-		return claim{key: attendance.OwnTracksKey(c.Topic, c.Message, c.Evidence.Raw)}, nil
-	default:
-		return claim{key: refused}, nil
+		return claim{key: attendance.OwnTracksKey(c.Topic, c.Message, c.Evidence.Raw)}, nil, nil
 	}
+	return claim{key: refusedKey(c)}, nil, nil
+}
+
+func (g *Gateway) signedClaim(c *attendance.CheckIn) (claim, *stored, error) {
+	key := attendance.PhoneKey(c.Phone, c.Counter)
+	last, err := g.journal.Counter(c.Phone)
+	if err != nil {
+		return claim{}, nil, err
+	}
+	if c.Counter > last { // no record can have it
+		return claim{key: key, gap: c.Counter - last - 1}, nil, nil
+	}
+	seq, before, found, err := g.journal.Lookup(key)
+	if err != nil {
+		return claim{}, nil, err
+	}
+	if found && sameClaims(before, c) {
+		return claim{}, &stored{seq, before}, nil
+	}
+	// The counter is used up, or was passed over, and this says something else:
+	// the phone's key was copied, or its counter set back. It is stored under a
+	// key of its own.
+	return claim{key: refusedKey(c), replay: true}, nil, nil
+}
+
+func refusedKey(c *attendance.CheckIn) attendance.Key {
+	return attendance.RefusedKey(c.User, c.Topic, c.Evidence.Raw)
 }
 
 // judge makes the punch of a check-in that the ledger does not have yet.
@@ -130,17 +141,21 @@ func (g *Gateway) judge(c *attendance.CheckIn, cl claim) *attendance.Punch {
 	if c.Auth == attendance.AuthSigned {
 		p.Counter, p.Gap = c.Counter, cl.gap
 	}
-	if cl.replay != "" {
+	if cl.replay {
 		// The counter stays out of the record: it belongs to another message.
 		p.Counter, p.Gap = 0, 0
 		p.Verdict = attendance.Refused
 		p.Reasons = append([]attendance.Reason{attendance.ReasonReplayed}, p.Reasons...)
-		return p
-	}
-	if e != nil {
-		g.history.saw(e.ID, c)
 	}
 	return p
+}
+
+// remember keeps where an employee was, once the punch is durable: a message
+// that comes again must not count again.
+func (g *Gateway) remember(c *attendance.CheckIn, p *attendance.Punch) {
+	if p.Employee != "" && !slices.Contains(p.Reasons, attendance.ReasonReplayed) {
+		g.history.saw(p.Employee, c)
+	}
 }
 
 // sameClaims reports whether a signed check-in says what the one before it with
@@ -150,13 +165,13 @@ func sameClaims(before *attendance.Punch, c *attendance.CheckIn) bool {
 	return bytes.Equal(phone.SigningInput(before.Evidence.Raw), phone.SigningInput(c.Evidence.Raw))
 }
 
-func receipt(c *attendance.CheckIn, seq uint64, p *attendance.Punch, duplicate bool) *attendance.Receipt {
+func receipt(c *attendance.CheckIn, s *stored, duplicate bool) *attendance.Receipt {
 	if !c.Native || c.Auth == attendance.AuthMalformed {
 		return nil
 	}
 	return &attendance.Receipt{
-		Phone: c.Phone, Counter: c.Counter, Key: p.Key, Seq: seq,
-		Verdict: p.Verdict, Reasons: p.Reasons, ReceivedAt: p.ReceivedAt, Duplicate: duplicate,
+		Phone: c.Phone, Counter: c.Counter, Key: s.punch.Key, Seq: s.seq,
+		Verdict: s.punch.Verdict, Reasons: s.punch.Reasons, ReceivedAt: s.punch.ReceivedAt, Duplicate: duplicate,
 	}
 }
 
