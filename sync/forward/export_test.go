@@ -2,6 +2,7 @@ package forward
 
 import (
 	"strings"
+	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
 )
@@ -11,6 +12,7 @@ const (
 	MaxDelay    = maxDelay
 	DeniedDelay = deniedDelay
 	MaxRejected = maxRejected
+	GatherTime  = gather
 )
 
 // EstimateOf is how many bytes a punch is believed to take.
@@ -18,6 +20,9 @@ func EstimateOf(p *attendance.Punch) int { return estimate(Item{Punch: p}) }
 
 // punchOf makes a punch with a badge of n bytes.
 func punchOf(n int) *attendance.Punch { return &attendance.Punch{Badge: strings.Repeat("x", n)} }
+
+// Gather sets how long a punch waits for company.
+func (f *Forwarder) Gather(d time.Duration) { f.gather = d }
 
 // Remembered is how many parked punches' tries are counted. Run must have ended.
 func (f *Forwarder) Remembered() int { return len(f.tries) }

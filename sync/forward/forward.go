@@ -40,6 +40,7 @@ type Forwarder struct {
 	name       string
 	batchItems int
 	batchBytes int
+	gather     time.Duration
 	log        *slog.Logger
 
 	wake   chan struct{}
@@ -60,7 +61,7 @@ func New(cfg Config) (*Forwarder, error) {
 	}
 	f := &Forwarder{
 		source: cfg.Source, sink: cfg.Sink, name: cfg.Sink.Name(),
-		batchItems: cfg.BatchItems, batchBytes: cfg.BatchBytes, log: cfg.Log,
+		batchItems: cfg.BatchItems, batchBytes: cfg.BatchBytes, gather: gather, log: cfg.Log,
 		wake: make(chan struct{}, 1), tries: tries{},
 	}
 	if f.name == "" {

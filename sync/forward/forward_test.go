@@ -90,6 +90,7 @@ func start(t *testing.T, source *sourcetest.Memory, far *far, change ...func(*fo
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.Gather(0) // what is tested here is counted in requests
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &rig{Forwarder: f, source: source, far: far, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- f.Run(ctx) }()
@@ -115,6 +116,42 @@ func (r *rig) after(d time.Duration) {
 	r.far.turns.Add(1)
 	time.Sleep(d) // in the bubble this is no sleep
 	synctest.Wait()
+}
+
+// A punch waits a moment for company, so that a busy quarter of an hour is not
+// a request for each. It waits no longer, and a full batch not at all.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, end := sourcetest.NewMemory(), &far{}
+		f, err := forward.New(forward.Config{Source: source, Sink: end, BatchItems: 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		r := &rig{Forwarder: f, source: source, far: end, cancel: cancel, done: done}
+		r.after(time.Minute)
+		for n := range 10 {
+			source.Append(punches(n, n+1)...)
+			r.after(time.Millisecond)
+		}
+		r.after(forward.GatherTime)
+		if n := len(end.calls); n != 1 || len(end.calls[0].seqs) != 10 {
+			t.Errorf("%d requests: %+v", n, end.calls)
+		}
+		start := time.Now()
+		source.Append(punches(100, 145)...)
+		r.after(0)
+		if n := len(end.calls); n != 3 || time.Since(start) != 0 {
+			t.Errorf("%d requests after two full batches", n)
+		}
+		r.after(forward.GatherTime)
+		if n := len(end.calls); n != 4 {
+			t.Errorf("%d requests after the rest", n)
+		}
+		r.stop(t)
+	})
 }
 
 func punches(from, to int) []*attendance.Punch {

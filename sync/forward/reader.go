@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// gather is how long the first punch after a quiet time waits for company: a
+// request and its settlement cost more than a punch, for us and for the far end.
+const gather = 10 * time.Millisecond
+
 // batch is a stretch of the ledger on its way to the sink, or a number of
 // parked punches whose time has come.
 type batch struct {
@@ -53,12 +57,19 @@ func (r *reader) run(ctx context.Context) {
 		}
 		// What came meanwhile goes along: a slow far end makes large batches,
 		// not many.
-		for !full {
+		for gathered := false; !full; {
 			if full, ok = r.fill(ctx, &b); !ok {
 				return
 			}
-			if len(b.items) > 0 {
+			if full || gathered {
 				break
+			}
+			if len(b.items) > 0 {
+				if r.f.gather > 0 {
+					r.sleep(ctx, r.f.gather)
+				}
+				gathered = true
+				continue
 			}
 			if !r.insist(ctx, "wait for records", func() error { return r.f.source.Wait(ctx, b.next) }) {
 				return
