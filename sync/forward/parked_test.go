@@ -41,17 +41,17 @@ func TestParked(t *testing.T) {
 		r := start(t, source, end)
 		var tried []time.Time
 		began := time.Now()
-		n := 3
+		n, seen := 3, 0
 		for time.Since(began) < 6*time.Hour {
-			before := len(end.calls)
 			source.Append(sourcetest.Punch(n))
 			n++
 			r.after(5 * time.Second)
-			for _, c := range end.calls[before:] {
+			for _, c := range end.calls[seen:] {
 				if slices.Contains(c.seqs, 1) {
 					tried = append(tried, c.at)
 				}
 			}
+			seen = len(end.calls)
 		}
 		if len(end.order) != n-1 {
 			t.Errorf("%d of %d new ones went on", len(end.order), n-1)
