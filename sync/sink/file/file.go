@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/cloudevents"
@@ -198,9 +197,8 @@ func (s *Sink) open() (err error) {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is no regular file", s.path)
 	}
-	// Cutting what another process is writing would lose its lines.
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%s is in use by another process: %w", s.path, err)
+	if err := lock(f); err != nil {
+		return err
 	}
 	whole, err := s.recover(f, info.Size())
 	if err != nil {
