@@ -4,7 +4,7 @@ package attendance
 // sent to central as text; a code that exists is never renamed.
 type Reason string
 
-// The reasons. Those of one check stand together.
+// The reasons, as FORMAT.md explains them. Those of one check stand together.
 const (
 	// Who sent it.
 	ReasonMalformed    Reason = "malformed" // not in the design's list: the payload is no check-in
@@ -21,24 +21,18 @@ const (
 	ReasonWiFiMatch      Reason = "wifi-match"
 	ReasonWiFiUnknown    Reason = "wifi-unknown"
 	ReasonWiFiAbsent     Reason = "wifi-absent"
-	ReasonWiFiNotHeard   Reason = "wifi-not-heard"
 
 	// Whether it can be true.
 	ReasonMockLocation     Reason = "mock-location"
 	ReasonImpossibleTravel Reason = "impossible-travel"
 	ReasonFrozen           Reason = "frozen-coordinates"
 	ReasonNoGoZone         Reason = "no-go-zone"
-	ReasonRepeatedPlace    Reason = "repeated-place"
 
 	// Whether it may be.
-	ReasonNotEmployed     Reason = "not-employed"
-	ReasonUnknownBadge    Reason = "unknown-badge" // not in the design's list: a terminal's PIN or card that is nobody's
-	ReasonExcused         Reason = "excused"
-	ReasonPhotoMissing    Reason = "photo-missing"
-	ReasonChallengeAbsent Reason = "challenge-missing"
-	ReasonClockSkew       Reason = "clock-skew"
-	ReasonLate            Reason = "late"
-
-	ReasonTwoEmployeesOnePhone Reason = "two-employees-one-phone"
-	ReasonTwoPhonesOneEmployee Reason = "two-phones-one-employee"
+	ReasonNotEmployed  Reason = "not-employed"
+	ReasonUnknownBadge Reason = "unknown-badge" // not in the design's list: a terminal's PIN or card that is nobody's
+	ReasonExcused      Reason = "excused"
+	ReasonPhotoMissing Reason = "photo-missing"
+	ReasonClockSkew    Reason = "clock-skew"
+	ReasonLate         Reason = "late"
 )
