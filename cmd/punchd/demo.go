@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,10 +48,16 @@ or out of order.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d.out = c.OutOrStdout()
 			d.view.out, d.view.live = d.out, !d.json && isTerminal(d.out)
-			return d.run(c.Context())
+			ctx, stop := outlive(c.Context())
+			defer stop()
+			err := d.run(ctx)
+			if errors.Is(err, syscall.EPIPE) {
+				return errors.New("the demo was interrupted: nobody reads its output any more")
+			}
+			return err
 		},
 	}
-	c.Flags().DurationVar(&d.length, "for", time.Minute, "how long; at least "+shortestDemo.String())
+	c.Flags().DurationVar(&d.length, "for", time.Minute, "how long at most, unless central is slow to catch up; at least "+shortestDemo.String())
 	c.Flags().Uint64Var(&d.seed, "seed", 1, "what the simulated people do")
 	c.Flags().StringVar(&d.keep, "keep", "", "directory to work in, and to leave as it is at the end; it must not exist")
 	jsonFlag(c, &d.json, "make the last line one JSON object")
@@ -70,6 +78,19 @@ type demo struct {
 	view    view
 	started time.Time
 	drained time.Duration // from central's return until it had what had waited
+}
+
+// outlive has the demo live on for the moment it takes to remove its directory
+// when the reader of its output is gone (head), which its writes then tell, or
+// when the window it runs in is closed, which ends the context.
+func outlive(ctx context.Context) (context.Context, func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	stop := func() {}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	return ctx, func() { stop(); signal.Stop(broken) }
 }
 
 // scene is what the demo shows: half of the phones are honest.
@@ -265,7 +286,7 @@ func (d *demo) report(s *rig.Summary) error {
 	p.line("What the devices made, and what central holds:")
 	p.line("  terminals  %5d punches in their logs", s.TerminalPunches)
 	p.line("  reader     %5d cards shown", s.ReaderPunches)
-	p.line("  phones     %5d check-ins; central was told: %d accepted, %d flagged, %d refused", s.CheckIns.Sent, s.CheckIns.Accepted, s.CheckIns.Flagged, s.CheckIns.Refused)
+	p.line("  phones     %5d check-ins: %d accepted, %d flagged, %d refused", s.CheckIns.Sent, s.CheckIns.Accepted, s.CheckIns.Flagged, s.CheckIns.Refused)
 	p.line("  ledger     %5d records", s.LedgerRecords)
 	p.line("  central    %5d distinct events, of %d received in %d requests", s.Central.Distinct, s.Central.Received, s.Central.Requests)
 	p.line("")

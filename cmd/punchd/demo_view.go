@@ -14,6 +14,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/punchd/punchd/cmd/internal/gateway"
+	"github.com/punchd/punchd/protocol/attendance"
 )
 
 // frame is what the demo shows at one moment.
@@ -25,12 +26,13 @@ type frame struct {
 	status          *gateway.Status
 	held            uint64
 	requests        uint64
-	newest          []string
+	newest          []*attendance.Punch
+	zone            *time.Location // of the site
 }
 
 // frame looks at everything once.
 func (d *demo) frame() frame {
-	f := frame{elapsed: time.Since(d.started), length: d.length, made: map[string]int{}, phones: d.world.Phones(), status: d.gateway.Status()}
+	f := frame{elapsed: time.Since(d.started), length: d.length, made: map[string]int{}, phones: d.world.Phones(), status: d.gateway.Status(), zone: d.cfg.Site.Zone}
 	for _, m := range d.world.Made(true) {
 		f.made[m.Line]++
 	}
@@ -39,9 +41,7 @@ func (d *demo) frame() frame {
 	outages := d.world.Central().Outages()
 	f.down = len(outages) > 0 && outages[len(outages)-1].To.IsZero()
 	if _, punches, err := d.world.Held(); err == nil {
-		for _, p := range punches[max(0, len(punches)-6):] {
-			f.newest = append(f.newest, fmt.Sprintf("%s  %-10s %-12s %-11s %-9s %s %s", p.DeviceTime, who(p), p.Direction, p.Method, p.Device.ID, p.Verdict, reasons(p)))
-		}
+		f.newest = punches[max(0, len(punches)-6):]
 	}
 	return f
 }
@@ -97,8 +97,25 @@ var (
 	bad  = lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true)
 )
 
-// screen is the frame for a terminal.
-func (f *frame) screen() string {
+// wide is how many columns a terminal must have for all that is told of a punch.
+const wide = 72
+
+// punchLine is a punch as the screen shows it, in the zone of the site: device
+// clocks have different ones. Where there is little room the verdict counts
+// more than the direction.
+func punchLine(p *attendance.Punch, zone *time.Location, width int) string {
+	line := fmt.Sprintf("%s  %-12s %-7s ", p.At.In(zone).Format(time.TimeOnly), who(p), p.Device.ID)
+	if width >= wide {
+		line += fmt.Sprintf("%-9s %-10s %s", p.Direction, p.Verdict, reasons(p))
+	} else {
+		line += fmt.Sprintf("%s %s", p.Verdict, reasons(p))
+	}
+	return printable(strings.TrimRight(line, " "))
+}
+
+// screen is the frame for a terminal. What does not fit is cut off by whoever
+// draws it, so only the lines of punches may be longer than 50 columns.
+func (f *frame) screen(width int) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("%s  %s\n", bold.Render("punchd demo"), dim.Render(fmt.Sprintf("%.0f of %.0f s; Ctrl-C ends it early", f.elapsed.Seconds(), f.length.Seconds())))
@@ -115,16 +132,17 @@ func (f *frame) screen() string {
 		line("%-11s %-9s %s %6d %9d", fmt.Sprintf("%d phones", f.phones), "mqtt", good.Render(fmt.Sprintf("%-7d", p.Stats.Connected)), made, p.Stats.CheckIns)
 	}
 	v := f.status.Ledger.Verdicts
-	line("\nledger   %d records, each on disk before it was acknowledged", f.status.Ledger.Records)
-	line("verdicts %d accepted, %d flagged, %d refused, %d unverified", v["accepted"], v["flagged"], v["refused"], v["unverified"])
+	line("\nledger   %d records, on disk before the answer", f.status.Ledger.Records)
+	line("verdicts %5d accepted  %5d flagged", v["accepted"], v["flagged"])
+	line("         %5d refused   %5d unverified", v["refused"], v["unverified"])
 	state := good.Render("up")
 	if f.down {
 		state = bad.Render("AWAY")
 	}
-	line("central  %s, holds %d after %d requests; %d wait for it\n", state, f.held, f.requests, f.waiting())
+	line("central  %s, holds %d, %d requests, %d wait\n", state, f.held, f.requests, f.waiting())
 	line("%s", dim.Render("newest at central"))
-	for _, n := range f.newest {
-		line("  %s", printable(n))
+	for _, p := range f.newest {
+		line("  %s", punchLine(p, f.zone, width))
 	}
 	return b.String()
 }
@@ -207,21 +225,27 @@ func (v *view) showLive(ctx context.Context, look func() frame) error {
 }
 
 // screen is the model that bubbletea draws.
-type screen struct{ frame frame }
+type screen struct {
+	frame frame
+	width int // in columns; 0 before the terminal has told it
+}
 
 // Init implements [tea.Model].
 func (s screen) Init() tea.Cmd { return nil }
 
 // Update implements [tea.Model].
 func (s screen) Update(m tea.Msg) (tea.Model, tea.Cmd) {
-	if f, ok := m.(frame); ok {
-		s.frame = f
+	switch m := m.(type) {
+	case frame:
+		s.frame = m
+	case tea.WindowSizeMsg:
+		s.width = m.Width
 	}
 	return s, nil
 }
 
 // View implements [tea.Model].
-func (s screen) View() string { return s.frame.screen() }
+func (s screen) View() string { return s.frame.screen(s.width) }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
