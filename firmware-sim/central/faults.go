@@ -54,8 +54,10 @@ func (f Faults) compile() (faults, error) {
 	if f.FailStatus != 0 && (f.FailStatus < 300 || f.FailStatus > 599) {
 		return faults{}, fmt.Errorf("the status %d is none of a failure (300 to 599)", f.FailStatus)
 	}
-	if min(f.Delay, f.Jitter, f.RetryAfter, f.ParkFor) < 0 {
-		return faults{}, fmt.Errorf("a time is negative: %+v", f)
+	for name, d := range map[string]time.Duration{"delay": f.Delay, "jitter": f.Jitter, "retry-after": f.RetryAfter, "park-for": f.ParkFor} {
+		if d < 0 {
+			return faults{}, fmt.Errorf("the time %s is %s, it can't be negative", name, d)
+		}
 	}
 	set := func(names []string) map[string]bool {
 		m := make(map[string]bool, len(names))

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -44,7 +45,7 @@ serial:///dev/pts/N`,
 			return showCards(ctx, c, &f, cfg, serial, pace)
 		},
 	}
-	f.add(c)
+	f.add(c, "the cards shown")
 	fl := c.Flags()
 	fl.StringVar(&serial, "serial", "", "port to write to; without it a pty is made")
 	fl.StringVar(&cfg.Format, "format", reader.FormatRDM6300, "rdm6300, id12 or line")
@@ -76,7 +77,7 @@ func showCards(ctx context.Context, c *cobra.Command, f *common, cfg reader.Conf
 		}
 		port, serial = tty, tty.Path
 	} else if port, err = os.OpenFile(serial, os.O_WRONLY, 0); err != nil {
-		return err
+		return fmt.Errorf("--serial: %w", err)
 	}
 	defer func() { err = errors.Join(err, port.Close()) }()
 	r, err := reader.New(cfg, port)

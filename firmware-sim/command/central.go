@@ -45,7 +45,7 @@ holds what came first, and fails on demand. A GET tells what it has counted.`,
 			if secret != "" {
 				text, err := os.ReadFile(secret)
 				if err != nil {
-					return err
+					return fmt.Errorf("--secret: %w", err)
 				}
 				cfg.Secrets = strings.Fields(string(text))
 			}
@@ -56,7 +56,7 @@ holds what came first, and fails on demand. A GET tells what it has counted.`,
 			return serveCentral(c, &f, svc, listen)
 		},
 	}
-	f.add(c)
+	f.add(c, "its counts")
 	fl := c.Flags()
 	fl.StringVar(&listen, "listen", "127.0.0.1:8099", "address to listen on")
 	fl.StringVar(&secret, "secret", "", "file with the secret of the signatures (whsec_...), or several; none checks none")
@@ -64,12 +64,12 @@ holds what came first, and fails on demand. A GET tells what it has counted.`,
 	fl.IntVar(&maxHeld, "max-held", 0, "events it holds at most (default 1000000)")
 	fl.StringArrayVar(&fail, "fail", nil, "a share that fails (0.2), a status that all fail with (503), or both (0.2:503)")
 	fl.DurationVar(&delay, "delay", 0, "time before each answer")
-	fl.DurationVar(&jitter, "jitter", 0, "up to so much more")
+	fl.DurationVar(&jitter, "jitter", 0, "and up to so much more, by chance")
 	fl.Float64Var(&lose, "lose-answer", 0, "share of batches that are taken and whose answer is lost")
 	fl.Float64Var(&html, "html", 0, "share answered with a portal's page and status 200")
 	fl.StringArrayVar(&reject, "reject", nil, "park=, dead= or poison= an employee or a share: park=E1001, dead=0.01; may be repeated")
-	fl.DurationVar(&retry, "retry-after", 0, "told with failures")
-	fl.DurationVar(&parkFor, "park-for", 0, "retry_after of what is parked")
+	fl.DurationVar(&retry, "retry-after", 0, "time told with failures, in whole seconds")
+	fl.DurationVar(&parkFor, "park-for", 0, "time told with what is parked")
 	return c
 }
 

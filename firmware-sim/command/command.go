@@ -88,23 +88,32 @@ func usageErrors(c *cobra.Command) {
 type common struct {
 	seed   uint64
 	length time.Duration
-	zone   string
 	json   bool
 	quiet  bool
 }
 
-func (f *common) add(c *cobra.Command) {
+// timeDefault is what the help says of a number that differs at every start.
+const timeDefault = "the time in seconds"
+
+// add adds them. What --json prints at the end differs.
+func (f *common) add(c *cobra.Command, end string) {
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "decides everything that is left to chance")
 	c.Flags().DurationVar(&f.length, "for", 0, "end after this time; 0 is never")
-	c.Flags().StringVar(&f.zone, "timezone", "Asia/Shanghai", "of the simulated clocks")
-	c.Flags().BoolVar(&f.json, "json", false, "print what was made or held as JSON at the end")
+	c.Flags().BoolVar(&f.json, "json", false, "print "+end+" as JSON at the end, and nothing else on standard output")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but the end")
 }
 
-func (f *common) location() (*time.Location, error) {
-	zone, err := time.LoadLocation(f.zone)
-	if err != nil || f.zone == "" || f.zone == "Local" {
-		return nil, usagef("--timezone %q is no name like Asia/Shanghai", f.zone)
+// clockZone is the flag of the simulators that have a clock.
+type clockZone string
+
+func (z *clockZone) add(c *cobra.Command) {
+	c.Flags().StringVar((*string)(z), "timezone", "Asia/Shanghai", "of the simulated clocks, a name like Europe/Berlin")
+}
+
+func (z clockZone) location() (*time.Location, error) {
+	zone, err := time.LoadLocation(string(z))
+	if err != nil || z == "" || z == "Local" {
+		return nil, usagef("--timezone %q is no name like Asia/Shanghai", string(z))
 	}
 	return zone, nil
 }
@@ -125,12 +134,17 @@ func (f *common) logger(c *cobra.Command) *slog.Logger {
 	return slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 }
 
-// say prints a line for a person, unless JSON was asked for or quiet.
+// say prints a line for a person, unless quiet. With JSON it goes to standard
+// error, since it may tell what nobody knew before: a pty, a port.
 func (f *common) say(c *cobra.Command, format string, args ...any) error {
-	if f.quiet || f.json {
+	if f.quiet {
 		return nil
 	}
-	_, err := fmt.Fprintf(c.OutOrStdout(), format+"\n", args...)
+	out := c.OutOrStdout()
+	if f.json {
+		out = c.ErrOrStderr()
+	}
+	_, err := fmt.Fprintf(out, format+"\n", args...)
 	return err
 }
 

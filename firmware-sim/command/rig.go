@@ -32,7 +32,8 @@ type rigFlags struct {
 }
 
 func (f *rigFlags) add(c *cobra.Command) {
-	c.Flags().Uint64Var(&f.seed, "seed", uint64(time.Now().Unix()), "decides everything that is left to chance; a failure prints it")
+	c.Flags().Uint64Var(&f.seed, "seed", uint64(time.Now().Unix()), "decides everything that is left to chance")
+	c.Flags().Lookup("seed").DefValue = timeDefault
 	c.Flags().StringVar(&f.daemon, "punchd", "", "the program under test; without it the source tree's is built")
 	c.Flags().StringVar(&f.keep, "keep", "", "directory to work in, and to leave as it is at the end; it must not exist")
 }

@@ -15,6 +15,7 @@ import (
 func newZK() *cobra.Command {
 	var (
 		f                        common
+		z                        clockZone
 		listen, serial           string
 		users, logs, limit       int
 		commKey                  uint32
@@ -31,9 +32,12 @@ differ, as in --quirk att_size=49 --quirk count_lies=zero; "firmware-sim zk
 quirks" lists them.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			zone, err := f.location()
+			zone, err := z.location()
 			if err != nil {
 				return err
+			}
+			if pace < 0 || limit < 0 {
+				return usagef("--pace %s, --punches %d: neither can be negative", pace, limit)
 			}
 			cfg := zk.Config{Serial: serial, Users: users, Logs: logs, Seed: f.seed, CommKey: commKey, Zone: zone,
 				Name: name, Platform: platform, Firmware: firmware, Log: f.logger(c)}
@@ -49,7 +53,8 @@ quirks" lists them.`,
 			return serveZK(c, &f, t, listen, pace, limit)
 		},
 	}
-	f.add(c)
+	f.add(c, "its counts and its log")
+	z.add(c)
 	fl := c.Flags()
 	fl.StringVar(&listen, "listen", "127.0.0.1:4370", "address to listen on")
 	fl.StringVar(&serial, "serial", "", "serial number; made of the seed if empty")
@@ -93,7 +98,7 @@ func serveZK(c *cobra.Command, f *common, t *zk.Terminal, listen string, pace ti
 	if err != nil {
 		return err
 	}
-	if err := f.say(c, "%s on %s, seed %d", t, l.Addr(), f.seed); err != nil {
+	if err := f.say(c, "%s on %s", t, l.Addr()); err != nil {
 		return err
 	}
 	if drawn := t.Drawn(); len(drawn) > 0 {
@@ -115,5 +120,8 @@ func serveZK(c *cobra.Command, f *common, t *zk.Terminal, listen string, pace ti
 		Log    int        `json:"log"`
 		Counts zk.Counts  `json:"counts"`
 		Facts  []zk.Entry `json:"entries"`
-	}{t.Serial(), len(t.Log()), counts, t.Log()}, "%d entries in the log; %+v", len(t.Log()), counts)
+	}{t.Serial(), len(t.Log()), counts, t.Log()}, "%d people; %d log entries made, the oldest %d of them gone\n"+
+		"%d connections accepted, %d refused; %d requests, %d bad frames\n%d events sent, %d acknowledged, %d dropped",
+		counts.Users, counts.Made, counts.First, counts.Accepted, counts.Refused, counts.Requests, counts.BadFrames,
+		counts.EventsSent, counts.EventsAcked, counts.EventsDropped)
 }

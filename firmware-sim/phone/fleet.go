@@ -66,7 +66,7 @@ type Config struct {
 	// and iOS by turns.
 	Native, OwnTracks int
 	// Gateway is the key that receipts are signed with; native phones believe
-	// no other.
+	// no other. [Fleet.Run] needs it if there are any.
 	Gateway phone.Key
 	Office  Office
 	Zone    *time.Location // of the phones' clocks; UTC if nil
@@ -124,8 +124,6 @@ func New(cfg Config) (*Fleet, error) {
 		return nil, errors.New("phone simulator: no broker is given")
 	case cfg.Native < 0, cfg.OwnTracks < 0, cfg.Native > MaxPhones, cfg.OwnTracks > MaxPhones, cfg.Native+cfg.OwnTracks == 0:
 		return nil, fmt.Errorf("phone simulator: %d native and %d OwnTracks phones; 1 to %d are wanted", cfg.Native, cfg.OwnTracks, MaxPhones)
-	case cfg.Native > 0 && cfg.Gateway.Algorithm() == "":
-		return nil, errors.New("phone simulator: native phones need the gateway's public key to believe its receipts")
 	case cfg.Pace < 0, cfg.Each < 0, cfg.Patience < 0:
 		return nil, errors.New("phone simulator: pace, number and patience can't be negative")
 	}
@@ -176,6 +174,11 @@ func joined(bs []Behaviour) string {
 // and all are promised. It returns nil either way. It may be called again, and
 // the phones then go on.
 func (f *Fleet) Run(ctx context.Context) error {
+	// Not asked for by New: what a gateway must know of a fleet can be told
+	// before there is a gateway.
+	if f.cfg.Native > 0 && f.cfg.Gateway.Algorithm() == "" {
+		return errors.New("phone simulator: native phones need the gateway's public key to believe its receipts")
+	}
 	var wg sync.WaitGroup
 	for _, h := range f.phones {
 		wg.Go(func() { h.run(ctx) })

@@ -402,6 +402,22 @@ func TestSeed(t *testing.T) {
 	}
 }
 
+// A fleet can be made without a gateway, to be told of, but not run: its native
+// phones would believe no receipt.
+func TestRunNeedsTheGatewaysKey(t *testing.T) {
+	for native, want := range map[int]bool{0: true, 1: false} {
+		f, err := New(Config{Site: site, Broker: "x:1", Native: native, OwnTracks: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.Run(ended); (err == nil) != want {
+			t.Errorf("%d native phones: error %v", native, err)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	good := Config{Site: site, Broker: "x:1", Native: 1, Gateway: gatewayPublic(t)}
 	if _, err := New(good); err != nil {
@@ -409,7 +425,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*Config){
 		"site": func(c *Config) { c.Site = "a/b" }, "broker": func(c *Config) { c.Broker = "" }, "none": func(c *Config) { c.Native = 0 },
-		"too many": func(c *Config) { c.OwnTracks = MaxPhones + 1 }, "negative": func(c *Config) { c.Native = -1 }, "no gateway": func(c *Config) { c.Gateway = phone.Key{} },
+		"too many": func(c *Config) { c.OwnTracks = MaxPhones + 1 }, "negative": func(c *Config) { c.Native = -1 },
 		"behaviour": func(c *Config) { c.Behaviours = []Behaviour{"rude"} }, "pace": func(c *Config) { c.Pace = -1 },
 	} {
 		cfg := good
