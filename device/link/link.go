@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ type Dialer interface {
 // without them 9600 8N1. An unknown scheme or parameter is an error that names
 // the known ones. Nothing is opened yet.
 func Parse(address string) (Dialer, error) {
+	if err := withoutScheme(address); err != nil {
+		return nil, err
+	}
 	u, err := url.Parse(address)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
@@ -69,16 +73,40 @@ func Parse(address string) (Dialer, error) {
 }
 
 func parserOf(scheme string) (func(*url.URL) (Dialer, error), error) {
-	const known = "serial, tcp"
 	switch scheme {
 	case "tcp":
 		return parseTCP, nil
 	case "serial":
 		return parseSerial, nil
 	case "":
-		return nil, fmt.Errorf("link: address has no scheme, as in tcp://192.168.1.201:4370 (known: %s)", known)
+		return nil, fmt.Errorf("link: address has no scheme, as in tcp://192.168.1.201:4370 (known: %s)", schemes)
 	}
-	return nil, fmt.Errorf("link: unknown scheme %q (known: %s)", scheme, known)
+	return nil, fmt.Errorf("link: unknown scheme %q (known: %s)", scheme, schemes)
+}
+
+// schemes are those that are known.
+const schemes = "serial, tcp"
+
+var (
+	// hostPort is a host name or IPv4 address with its port. It holds no @, so
+	// that no password is repeated.
+	hostPort = regexp.MustCompile(`^([A-Za-z0-9._-]+):[0-9]+$`)
+	comPort  = regexp.MustCompile(`(?i)^(serial:/*)?COM[0-9]+:?$`)
+)
+
+// withoutScheme is the mistake of somebody who has written what a terminal's
+// menu or the system shows, and left out what goes before it.
+func withoutScheme(address string) error {
+	m := hostPort.FindStringSubmatch(address)
+	switch {
+	case comPort.MatchString(address):
+		return errors.New("link: a port is named by its path, as in serial:///dev/ttyUSB0; COM ports of Windows can't be used")
+	case m != nil && m[1] != "tcp" && m[1] != "serial":
+		return fmt.Errorf("link: address has no scheme; write tcp://%s", address)
+	case strings.HasPrefix(address, "/") && !strings.Contains(address, "@"):
+		return fmt.Errorf("link: address has no scheme; write serial://%s", address)
+	}
+	return nil
 }
 
 // parameters reads the query of an address, in which each of the known keys may

@@ -42,6 +42,9 @@ func parseTCP(u *url.URL) (Dialer, error) {
 	if n, err := strconv.ParseUint(d.port, 10, 16); err != nil || n == 0 {
 		return nil, fmt.Errorf("link: port %s is not between 1 and 65535", d.port)
 	}
+	if strings.Trim(d.host, "0123456789.") == "" && net.ParseIP(d.host) == nil {
+		return nil, fmt.Errorf("link: %s is no IP address: it has four numbers from 0 to 255 without zeros before them, as in tcp://192.168.1.201:4370", d.host)
+	}
 	if u.Path != "" {
 		return nil, fmt.Errorf("link: tcp:// takes no path, %q stands behind the port", u.Path)
 	}

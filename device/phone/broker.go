@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -123,6 +124,20 @@ func (b *Broker) State() device.State {
 // Stats counts what happened since the start.
 func (b *Broker) Stats() Stats { return b.snapshot() }
 
+// listenHelp says what a person may do who has named an address that can't be
+// had, empty if the error says enough.
+func listenHelp(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; does another one run?"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ", which is no address of this machine; name one that it has, or 0.0.0.0 for all of them"
+	case errors.Is(err, syscall.EACCES):
+		return "; ports below 1024 are not for everybody, choose a higher one"
+	}
+	return ""
+}
+
 // Run serves phones until ctx ends. It then takes no more check-ins, waits up
 // to 5 s for those in flight, and cuts all connections. It returns an error if
 // the address can't be had, and may be called once.
@@ -132,7 +147,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
 	if err != nil {
-		err = fmt.Errorf("phone: the broker can't listen on %s; does another one run?: %w", b.cfg.Listen, err)
+		err = fmt.Errorf("phone: the broker can't listen on %s%s: %w", b.cfg.Listen, listenHelp(err), err)
 		b.set(false, err)
 		return err
 	}
