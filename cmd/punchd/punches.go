@@ -15,6 +15,7 @@ import (
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/sync/journal"
 	"github.com/punchd/punchd/sync/ledger"
+	"github.com/punchd/punchd/sync/roster/strict"
 )
 
 func newPunches() *cobra.Command {
@@ -24,7 +25,7 @@ func newPunches() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPunchesList(), newPunchesTail(), newPunchesExport())
+	c.AddCommand(newPunchesList(), newPunchesTail(), newPunchesShow(), newPunchesExport())
 	return c
 }
 
@@ -67,7 +68,25 @@ func (f *punchesFlags) load() (err error) {
 	if f.until, err = moment("to", f.to, f.cfg.Site.Zone, true); err != nil {
 		return err
 	}
+	if !f.since.IsZero() && !f.until.IsZero() && !f.since.Before(f.until) {
+		return &exitError{exitUsage, fmt.Errorf("--from %s is not before the end of --to %s", f.from, f.to)}
+	}
 	return nil
+}
+
+// nothing tells a person that no punch is what was asked for; to a program the
+// empty output says it.
+func (f *punchesFlags) nothing(errOut io.Writer) error {
+	hint := ""
+	var ids []string
+	for _, t := range f.cfg.Terminals {
+		ids = append(ids, t.ID)
+	}
+	if near := strict.Nearest(f.device, ids); f.device != "" && near != "" && near != f.device {
+		hint = fmt.Sprintf(" (of the device %q; do you mean %q?)", f.device, near)
+	}
+	_, err := fmt.Fprintf(errOut, "no punch matches%s\n", hint)
+	return err
 }
 
 // moment reads a day or a moment. The end of a day is the beginning of the
@@ -189,7 +208,13 @@ func newPunchesList() *cobra.Command {
 			}
 			w := newest{n: last}
 			_, scanErr := f.each(c.Context(), c.ErrOrStderr(), w.add)
-			return errors.Join(printPunches(c.OutOrStdout(), f.cfg.Site.Zone, w.all(), asJSON), scanErr)
+			if items := w.all(); len(items) > 0 {
+				return errors.Join(printPunches(c.OutOrStdout(), f.cfg.Site.Zone, items, asJSON), scanErr)
+			}
+			if scanErr != nil {
+				return scanErr
+			}
+			return f.nothing(c.ErrOrStderr())
 		},
 	}
 	f.add(c)
@@ -225,8 +250,14 @@ func newPunchesTail() *cobra.Command {
 				items = nil
 			}
 			out := lines{w: c.OutOrStdout(), zone: f.cfg.Site.Zone, json: asJSON}
-			if err := errors.Join(out.all(items), err); err != nil || !follow {
+			if err := errors.Join(out.all(items), err); err != nil {
 				return err
+			}
+			if !follow && len(w.items) == 0 {
+				return f.nothing(c.ErrOrStderr())
+			}
+			if !follow {
+				return nil
 			}
 			dir, err := f.ledgerDir()
 			if err != nil {
@@ -243,83 +274,4 @@ func newPunchesTail() *cobra.Command {
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until Ctrl-C")
 	jsonFlag(c, &asJSON, "print one JSON object a line")
 	return c
-}
-
-func newPunchesExport() *cobra.Command {
-	var (
-		f            punchesFlags
-		format, file string
-	)
-	c := &cobra.Command{
-		Use:   "export",
-		Short: "Write punches as CSV or JSON lines, to standard output or a file",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			newWriter, ok := exporters[format]
-			if !ok {
-				return &exitError{exitUsage, fmt.Errorf("--format %q is neither csv nor jsonl", format)}
-			}
-			if err := f.load(); err != nil {
-				return err
-			}
-			if file == "" {
-				return f.export(c.Context(), c.ErrOrStderr(), newWriter(c.OutOrStdout(), f.cfg.Site.Zone), func(int) {})
-			}
-			return f.exportFile(c, file, newWriter)
-		},
-	}
-	f.add(c)
-	c.Flags().StringVar(&format, "format", "csv", "csv or jsonl")
-	c.Flags().StringVarP(&file, "output", "o", "", "file to write; one that exists is replaced when the export is whole")
-	must(c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"csv", "jsonl"}, cobra.ShellCompDirectiveNoFileComp)))
-	return c
-}
-
-// export writes every punch and tells after each thousand how many there were.
-func (f *punchesFlags) export(ctx context.Context, errOut io.Writer, w exporter, progress func(n int)) error {
-	n := 0
-	if err := w.begin(); err != nil {
-		return err
-	}
-	_, err := f.each(ctx, errOut, func(seq uint64, p *attendance.Punch) error {
-		if n++; n%1000 == 0 {
-			progress(n)
-		}
-		return w.punch(seq, p)
-	})
-	progress(n)
-	return errors.Join(err, w.end())
-}
-
-// exportFile writes beside the file and renames, so that nobody reads half of
-// it.
-func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(io.Writer, *time.Location) exporter) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".punches-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	errOut := c.ErrOrStderr()
-	show := isTerminal(errOut)
-	total := 0
-	err = f.export(c.Context(), errOut, newWriter(tmp, f.cfg.Site.Zone), func(n int) {
-		if total = n; show {
-			fmt.Fprintf(errOut, "\r%d punches", n) // of no worth if the terminal is gone
-		}
-	})
-	if show {
-		fmt.Fprint(errOut, "\r\x1b[K")
-	}
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), file); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%d punches in %s\n", total, file)
-	return err
 }

@@ -101,8 +101,8 @@ func printPunches(w io.Writer, zone *time.Location, items []numbered, asJSON boo
 	t.AppendHeader(table.Row{"SEQ", "TIME", "EMPLOYEE", "DIRECTION", "METHOD", "DEVICE", "PLACE", "VERDICT", "REASONS"})
 	for _, it := range items {
 		p := it.p
-		t.AppendRow(table.Row{it.seq, p.At.In(zone).Format(tableTime), printable(who(p)), p.Direction, p.Method,
-			printable(p.Device.ID), printable(p.Place), p.Verdict, printable(reasons(p))})
+		t.AppendRow(table.Row{it.seq, p.At.In(zone).Format(tableTime), printable(who(p)), p.Direction.String(), p.Method.String(),
+			printable(p.Device.ID), printable(p.Place), p.Verdict.String(), printable(reasons(p))})
 	}
 	_, err := fmt.Fprintln(w, t.Render())
 	return err
@@ -171,14 +171,17 @@ func (e *csvExporter) begin() error { return e.w.Write(csvHeader) }
 
 func (e *csvExporter) punch(seq uint64, p *attendance.Punch) error {
 	j := toJSON(seq, p, e.zone)
-	skew := ""
+	skew, counter, gap := "", "", ""
+	if p.Counter > 0 { // else it is no phone that counts
+		counter, gap = strconv.FormatUint(p.Counter, 10), strconv.FormatUint(p.Gap, 10)
+	}
 	if j.SkewMS != nil {
 		skew = strconv.FormatInt(*j.SkewMS, 10)
 	}
 	return e.w.Write([]string{
 		strconv.FormatUint(seq, 10), j.Key, j.Time, j.DeviceTime, j.Zone, j.ReceivedAt.Format(time.RFC3339Nano), skew,
 		cell(j.Employee), cell(j.Badge), j.Kind, j.Direction, j.Method, cell(j.Device), j.Driver, cell(j.Serial), cell(j.Site), cell(j.Place),
-		j.Verdict, reasons(p), strconv.FormatBool(j.Late), strconv.FormatUint(j.Counter, 10), strconv.FormatUint(j.Gap, 10),
+		j.Verdict, reasons(p), strconv.FormatBool(j.Late), counter, gap,
 	})
 }
 
