@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +28,7 @@ func newCheck() *cobra.Command {
 		Short: "Read the configuration and the roster, start nothing, explain each mistake",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			f := check(c, file)
+			f := check(file)
 			if asJSON {
 				if err := json.NewEncoder(c.OutOrStdout()).Encode(f); err != nil {
 					return err
@@ -77,6 +81,10 @@ func list(err error) []found {
 	if !ok {
 		return []found{{Message: err.Error(), text: err.Error()}}
 	}
+	return problems(ps)
+}
+
+func problems(ps strict.Problems) []found {
 	all := make([]found, len(ps))
 	for i, p := range ps {
 		all[i] = found{p.File, p.Line, p.Column, p.Path, p.Message, p.Hint, p.Error()}
@@ -84,44 +92,71 @@ func list(err error) []found {
 	return all
 }
 
-func check(c *cobra.Command, file string) *findings {
+// check goes on as far as it can: what is wrong with one file keeps nobody from
+// hearing of the other.
+func check(file string) *findings {
 	f := &findings{Config: file, Errors: []found{}, Warnings: []found{}}
-	cfg, err := loadConfig(file)
+	cfg, err := readConfig(file, config.Inspect)
 	if err != nil {
 		f.fail(err)
+	}
+	if cfg == nil {
 		return f
 	}
 	f.Terminals, f.Phones, f.Sinks, f.Roster = len(cfg.Terminals), cfg.Phones != nil, len(cfg.Sinks), cfg.Roster.File
-	if ws := cfg.Warnings(); len(ws) > 0 {
-		f.Warnings = append(f.Warnings, list(ws)...)
+	if err == nil { // else they may come of the mistakes
+		f.Warnings = append(f.Warnings, problems(cfg.Warnings())...)
 	}
-	if err := checkKey(cfg); err != nil {
-		f.fail(err)
-	}
-	keeper, err := roster.Open(c.Context(), roster.Config{File: cfg.Roster.File, Accept: gateway.CheckRoster(cfg)})
-	if err != nil {
-		f.fail(err)
-	} else {
-		r := keeper.Current().Roster
-		f.Employees, f.Places = len(r.Employees), len(r.Places)
+	f.Errors = append(f.Errors, problems(checkOutputs(cfg))...)
+	x := f.examineRoster(cfg)
+	slices.SortStableFunc(f.Errors, func(a, b found) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	if x != nil { // another file, so it comes behind
+		f.Errors = append(f.Errors, problems(x.Mistakes)...)
+		f.Warnings = append(f.Warnings, problems(x.Warnings)...)
 	}
 	f.OK = len(f.Errors) == 0
 	return f
 }
 
-// checkKey looks at the gateway's key if one is there or needed.
-func checkKey(cfg *config.Config) error {
-	if !cfg.Gateway.Key.IsSet() {
+// examineRoster reads the roster, and tells of a missing one where it is named.
+func (f *findings) examineRoster(cfg *config.Config) *roster.Examined {
+	if cfg.Roster.File == "" {
+		return nil // told already
+	}
+	x, err := roster.Examine(cfg.Roster.File, gateway.ExamineRoster(cfg))
+	if err != nil {
+		f.Errors = append(f.Errors, problems(strict.Problems{cfg.Problem("roster.file", "%v", err)})...)
 		return nil
 	}
-	text, err := cfg.Gateway.Key.Read()
-	if err != nil {
-		return fmt.Errorf("gateway key: %w", err)
+	r := x.Snapshot.Roster
+	f.Employees, f.Places = len(r.Employees), len(r.Places)
+	return x
+}
+
+// checkOutputs sees whether the files of sinks could be written. That is not
+// asked of a configuration itself: a daemon keeps punches for a file that can't
+// be written yet, such as one on a drive that is not there.
+func checkOutputs(cfg *config.Config) strict.Problems {
+	var found strict.Problems
+	for i, s := range cfg.Sinks {
+		if s.JSONLines == nil {
+			continue
+		}
+		key, path := fmt.Sprintf("sinks[%d].path", i), s.JSONLines.Path
+		dir := filepath.Dir(path)
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			found = append(found, cfg.Problem(key, "%s is a directory; name a file in it", path))
+		} else if info, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			found = append(found, cfg.Problem(key, "there is no directory %s; make it first", dir))
+		} else if err != nil {
+			found = append(found, cfg.Problem(key, "%v", err))
+		} else if !info.IsDir() {
+			found = append(found, cfg.Problem(key, "%s is no directory", dir))
+		}
 	}
-	if _, err := gateway.ParseKey(text); err != nil {
-		return fmt.Errorf("gateway key %s: %w", cfg.Gateway.Key.Path(), err)
-	}
-	return nil
+	return found
 }
 
 func (f *findings) print(out, errOut io.Writer) error {
@@ -142,7 +177,15 @@ func (f *findings) print(out, errOut io.Writer) error {
 	if f.Phones {
 		phones = "phones"
 	}
-	_, err := fmt.Fprintf(out, "%s is right: %d terminals and readers, %s, %d sinks; %s: %d employees, %d places\n",
-		f.Config, f.Terminals, phones, f.Sinks, f.Roster, f.Employees, f.Places)
+	_, err := fmt.Fprintf(out, "%s is right: %s, %s, %s; %s: %s, %s\n", f.Config, count(f.Terminals, "terminal or reader", "terminals and readers"), phones,
+		count(f.Sinks, "sink", "sinks"), f.Roster, count(f.Employees, "employee", "employees"), count(f.Places, "place", "places"))
 	return err
+}
+
+// count says how many of a thing there are.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -8,12 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/punchd/punchd/cmd/internal/config"
-	"github.com/punchd/punchd/cmd/internal/gateway"
+	"github.com/punchd/punchd/sync/roster/strict"
 )
 
 func newInit() *cobra.Command {
@@ -51,6 +52,9 @@ func initDir(out io.Writer, dir, site, zone string) error {
 	if err != nil {
 		return err
 	}
+	if err := rightValues(filepath.Join(dir, defaultConfig), files[0].text); err != nil {
+		return err
+	}
 	for _, f := range files { // all or nothing
 		path := filepath.Join(dir, f.path)
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -68,26 +72,70 @@ func initDir(out io.Writer, dir, site, zone string) error {
 			return err
 		}
 	}
-	if _, err := config.Load(filepath.Join(dir, defaultConfig)); err != nil {
-		return &exitError{exitConfig, fmt.Errorf("the files are written, and what you gave is wrong:\n%w", err)}
-	}
 	for _, f := range files {
 		if _, err := fmt.Fprintln(out, "wrote", filepath.Join(dir, f.path)); err != nil {
 			return err
 		}
 	}
+	conf := filepath.Join(dir, defaultConfig)
+	self := self(os.Args[0])
 	_, err = fmt.Fprintf(out, `
 Next:
-  1. put your terminals and readers into %s
-  2. put your people into %s
-  3. punchd check -c %[1]s
-  4. punchd run -c %[1]s
-`, filepath.Join(dir, defaultConfig), filepath.Join(dir, "roster.yaml"))
+  1. put your terminals and readers into %[1]s
+  2. put your people into %[2]s
+  3. %[3]s check -c %[4]s
+  4. %[3]s run -c %[4]s
+`, conf, filepath.Join(dir, "roster.yaml"), self, shell(conf))
 	return err
 }
 
+// rightValues sees that what the flags put into the configuration is right,
+// before anything is written.
+func rightValues(file string, text []byte) error {
+	err := config.Validate(file, text)
+	found, ok := errors.AsType[strict.Problems](err)
+	if !ok {
+		return err
+	}
+	told := []string{"nothing was written"}
+	for _, p := range found {
+		flag, known := map[string]string{"site.id": "--site", "site.timezone": "--timezone"}[p.Path]
+		if !known {
+			return err
+		}
+		line := flag + ": " + p.Message
+		if p.Hint != "" {
+			line += " (" + p.Hint + ")"
+		}
+		told = append(told, line)
+	}
+	return &exitError{exitUsage, errors.New(strings.Join(told, "; "))}
+}
+
+// self is how this program can be called again from the same directory. What
+// `go run` has built is gone by then.
+func self(arg0 string) string {
+	if !strings.Contains(filepath.ToSlash(arg0), "/go-build") {
+		return shell(arg0)
+	}
+	if _, err := os.Stat(filepath.Join("cmd", "punchd")); err == nil {
+		return "go run ./cmd/punchd"
+	}
+	return "punchd"
+}
+
+var bare = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=\\-]+$`)
+
+// shell puts a word in quotes if a shell would take it for several.
+func shell(word string) string {
+	if bare.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 func newFiles(site, zone string) ([]newFile, error) {
-	key, public, err := gateway.NewKey()
+	key, public, err := config.NewKey()
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/punchd/punchd/cmd/internal/config"
+	"github.com/punchd/punchd/cmd/internal/gateway"
 	"github.com/punchd/punchd/sync/journal"
-	"github.com/punchd/punchd/sync/roster/strict"
 )
 
 // defaultConfig is the configuration that a command reads if it is told none.
@@ -37,12 +37,17 @@ func must(err error) {
 // loadConfig reads a configuration; what is wrong with it ends a command with
 // exitConfig.
 func loadConfig(file string) (*config.Config, error) {
-	cfg, err := config.Load(file)
+	return readConfig(file, config.Load)
+}
+
+// readConfig reads a configuration in one of the ways there are.
+func readConfig(file string, read func(string) (*config.Config, error)) (*config.Config, error) {
+	cfg, err := read(file)
 	if errors.Is(err, os.ErrNotExist) && file == defaultConfig {
 		err = fmt.Errorf("there is no %s here; make one with: punchd init, or name yours with -c", defaultConfig)
 	}
 	if err != nil {
-		return nil, &exitError{exitConfig, err}
+		return cfg, &exitError{exitConfig, err}
 	}
 	return cfg, nil
 }
@@ -54,8 +59,7 @@ func coded(err error) error {
 		return nil
 	case errors.Is(err, journal.ErrInUse), errors.Is(err, syscall.EADDRINUSE):
 		return &exitError{exitInUse, err}
-	}
-	if _, ok := errors.AsType[strict.Problems](err); ok {
+	case errors.Is(err, gateway.ErrRoster), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return &exitError{exitConfig, err}
 	}
 	return err

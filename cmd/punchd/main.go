@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // a small box may have no zone files
 
 	"github.com/spf13/cobra"
+
+	"github.com/punchd/punchd/sync/roster/strict"
 )
 
 // Exit codes. They are part of the command's interface (README.md).
@@ -74,16 +77,88 @@ New here? Try:  punchd demo`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+		return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", plain(err), c.CommandPath())}
 	})
 	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newVersion())
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	usageErrors(root)
 	return root
 }
 
+// plain puts what a flag takes in the place of the words of package strconv.
+func plain(err error) error {
+	for words, want := range map[string]string{
+		": strconv.ParseInt:":  "it takes a whole number",
+		": strconv.ParseBool:": "it takes true or false",
+		": time: ":             "it takes a time like 30s or 5m",
+	} {
+		if before, _, found := strings.Cut(err.Error(), words); found {
+			return fmt.Errorf("%s: %s", before, want)
+		}
+	}
+	return err
+}
+
+// newHelp is cobra's help command, but for a topic that is none: that is a
+// mistake of the command line, and no success.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(c *cobra.Command, args []string) error {
+			about := c.Root()
+			for _, word := range args {
+				next := subcommand(about, word)
+				if next == nil {
+					return noCommand(about, word)
+				}
+				about = next
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+func subcommand(of *cobra.Command, word string) *cobra.Command {
+	for _, sub := range of.Commands() {
+		if sub.Name() == word || sub.HasAlias(word) {
+			return sub
+		}
+	}
+	return nil
+}
+
+// noCommand says that a command is none, and which one may be meant.
+func noCommand(of *cobra.Command, word string) error {
+	var known []string
+	for _, sub := range of.Commands() {
+		if sub.IsAvailableCommand() {
+			known = append(known, sub.Name())
+		}
+	}
+	meant := ""
+	if near := strict.Nearest(word, known); near != "" {
+		meant = fmt.Sprintf(" (do you mean %q?)", near)
+	}
+	return &exitError{exitUsage, fmt.Errorf("unknown command %q for %q%s; see: %s --help", word, of.CommandPath(), meant, of.CommandPath())}
+}
+
 // usageErrors makes wrong arguments end with exitUsage, like wrong flags do.
 func usageErrors(c *cobra.Command) {
-	if check := c.Args; check != nil {
+	if c.HasSubCommands() {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return noCommand(c, args[0])
+			}
+			return nil
+		}
+		if c.RunE == nil { // or its arguments would not be looked at
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	} else if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
 				return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}

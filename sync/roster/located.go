@@ -26,6 +26,12 @@ func located(file string, doc *strict.Document, err error) strict.Problems {
 			list = append(list, doc.Problem(entry.Path, "%q: %v", entry.ID, entry.Err))
 		}
 	}
+	sortByLine(list)
+	return list
+}
+
+// sortByLine puts what has no line last.
+func sortByLine(list strict.Problems) {
 	slices.SortStableFunc(list, func(a, b *strict.Problem) int {
 		line := func(p *strict.Problem) int {
 			if p.Line == 0 {
@@ -35,7 +41,6 @@ func located(file string, doc *strict.Document, err error) strict.Problems {
 		}
 		return cmp.Or(cmp.Compare(line(a), line(b)), cmp.Compare(a.Column, b.Column))
 	})
-	return list
 }
 
 // parts takes an error apart where that leads to entries; any other stays

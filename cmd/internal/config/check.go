@@ -103,22 +103,6 @@ func (c *checker) gateway(raw *rawGateway, cfg *Config) {
 	cfg.Gateway.DataDir = c.path(cmp.Or(raw.DataDir, "punchd-data"))
 }
 
-// gatewayKey looks at the key that signs receipts, which stands where `punchd
-// init` puts it if no other is named.
-func (c *checker) gatewayKey(raw *rawGateway, cfg *Config) {
-	if raw == nil {
-		return
-	}
-	if raw.Key != nil {
-		cfg.Gateway.Key = c.secret("gateway.key", raw.Key)
-		return
-	}
-	cfg.Gateway.Key = Secret{path: c.path("keys/gateway")}
-	if _, err := cfg.Gateway.Key.Read(); err != nil {
-		c.fail("gateway.key", "receipts to phones can't be signed: %v (`punchd init` makes one)", err)
-	}
-}
-
 // id checks an id that stands in topics, events and file names.
 func (c *checker) id(path, id string) bool {
 	switch {

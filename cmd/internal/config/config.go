@@ -31,6 +31,7 @@ type Config struct {
 	Roster    Roster
 	Sinks     []Sink
 
+	doc      *strict.Document
 	warnings strict.Problems
 }
 
@@ -161,14 +162,30 @@ const maxFile = 1 << 20
 // be read: every mistake, with its line. Secrets and certificates are looked
 // at, and nothing else is opened.
 func Load(file string) (*Config, error) {
+	cfg, err := Inspect(file)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// Inspect is [Load] for whoever looks for more mistakes: beside the error it
+// gives what could be made of the file, which may be half of everything, or nil.
+func Inspect(file string) (*Config, error) {
 	text, err := readBounded(file)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return parse(file, text)
+	return inspect(file, text)
 }
 
-func parse(file string, text []byte) (*Config, error) {
+// Validate says what is wrong with a text that is not yet in its file.
+func Validate(file string, text []byte) error {
+	_, err := inspect(file, text)
+	return err
+}
+
+func inspect(file string, text []byte) (*Config, error) {
 	var raw rawConfig
 	_, err := strict.Decode(file, text, &raw)
 	found, _ := errors.AsType[strict.Problems](err)
@@ -183,12 +200,18 @@ func parse(file string, text []byte) (*Config, error) {
 	}
 	c := &checker{doc: doc, dir: filepath.Dir(file), found: hideSecrets(found)}
 	cfg := c.config(&raw)
-	cfg.File = file
+	cfg.File, cfg.doc, cfg.warnings = file, doc, c.sorted(c.warned)
 	if len(c.found) > 0 {
-		return nil, c.sorted(c.found)
+		return cfg, c.sorted(c.found)
 	}
-	cfg.warnings = c.sorted(c.warned)
 	return cfg, nil
+}
+
+// Problem makes a mistake of what a key names, with the line of the key, for
+// those who look at more than the file itself. It is not for use by several
+// goroutines at once.
+func (c *Config) Problem(path, format string, args ...any) *strict.Problem {
+	return c.doc.Problem(path, format, args...)
 }
 
 // Warnings are what is allowed and better otherwise: punches that travel in

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +51,17 @@ func TestErrors(t *testing.T) {
 			"punchd.yaml:1:8: site.id: \"a/b\" may hold letters, digits, dots, dashes and underscores, and begins with a letter or digit\n" +
 				"punchd.yaml:2:11: gateway.id: \"a b\" may hold letters, digits, dots, dashes and underscores, and begins with a letter or digit"},
 		{"long id", "site: {id: " + strings.Repeat("x", 65) + ", timezone: UTC}\ngateway: {id: gw}\n" + rest, "punchd.yaml:1:8: site.id: has 65 bytes, the limit is 64"},
-		{"gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\n" + rest, "punchd.yaml:2:19: gateway.key: there is no file keys/none"},
+		{"gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\n" + rest, "punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: there is no file keys/none (" + newKeyHelp + ")"},
+
+		{"damaged gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/damaged}}\n" + rest,
+			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: keys/damaged is no private key in PEM (" + newKeyHelp + ")"},
+		{"gateway key of another kind", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/ec}}\n" + rest,
+			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: keys/ec holds a private key of another kind; an Ed25519 key is needed (" + newKeyHelp + ")"},
+		{"open gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/open}}\n" + rest,
+			"punchd.yaml:2:19: gateway.key: keys/open can be read by others (mode 0644); make it yours alone: chmod 600 keys/open"},
+		{"no scheme", terminal(`zk, link: "10.0.0.1:4370"`), "punchd.yaml:4:25: terminals[0].link: address has no scheme; write tcp://10.0.0.1:4370"},
+		{"no address", terminal(`zk, link: "tcp://192.168.1.300:4370"`),
+			"punchd.yaml:4:25: terminals[0].link: 192.168.1.300 is no IP address: it has four numbers from 0 to 255 without zeros before them, as in tcp://192.168.1.201:4370"},
 
 		{"driver", terminal(`zkt, link: "tcp://h:1"`), `punchd.yaml:4:13: terminals[0].driver: unknown driver "zkt" (do you mean "zk"?)`},
 		{"far driver", terminal(`osdp, link: "tcp://h:1"`), `punchd.yaml:4:13: terminals[0].driver: unknown driver "osdp" (known: cardline, zk)`},
@@ -87,7 +98,7 @@ func TestErrors(t *testing.T) {
 				"punchd.yaml:4:77: terminals[0].direction: \"up\" is no direction (known: unknown, in, out, break-out, break-in, overtime-in, overtime-out, arrive, leave)"},
 
 		{"native phones without a key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\nphones: {broker: {embedded: {users: {ada: {file: keys/mqtt-ada}}}}}\n" + rest,
-			"punchd.yaml:2:19: gateway.key: there is no file keys/none"},
+			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: there is no file keys/none (" + newKeyHelp + ")"},
 		{"formats", begin + "phones: {formats: [owntrack, owntracks, owntracks], broker: {embedded: {}}}\n" + rest,
 			"punchd.yaml:3:20: phones.formats[0]: unknown format \"owntrack\" (do you mean \"owntracks\"?)\npunchd.yaml:3:41: phones.formats[2]: \"owntracks\" stands here twice"},
 		{"no format of phones", begin + "phones: {formats: [], broker: {embedded: {}}}\n" + rest, "punchd.yaml:3:10: phones.formats: is empty; leave it out for all, or name some of: native, owntracks"},
@@ -124,6 +135,10 @@ func TestErrors(t *testing.T) {
 		{"no host", sink("cloudevents, url: \"https:///x\""), "punchd.yaml:5:34: sinks[0].url: names no host"},
 		{"port of a url", sink("cloudevents, url: \"https://h:0/x\""), "punchd.yaml:5:34: sinks[0].url: port \"0\" is not between 1 and 65535"},
 		{"missing secret", events("secret: {file: keys/none}"), "punchd.yaml:5:53: sinks[0].secret: there is no file keys/none"},
+		{"secret that is none", events("secret: {file: keys/mqtt-ada}"),
+			"punchd.yaml:5:53: sinks[0].secret: keys/mqtt-ada can't be used: a key begins with whsec_, whsk_ or whpk_ (a secret to sign with is like whsec_ and base64 of 24 to 64 bytes)"},
+		{"secret that only verifies", events("secret: {file: keys/verifies}"),
+			"punchd.yaml:5:53: sinks[0].secret: keys/verifies can't be used: this key can't sign (a secret to sign with is like whsec_ and base64 of 24 to 64 bytes)"},
 		{"open secret", events("secret: {file: keys/open}"), "punchd.yaml:5:53: sinks[0].secret: keys/open can be read by others (mode 0644); make it yours alone: chmod 600 keys/open"},
 		{"secret of nothing", events("secret: {}"), "punchd.yaml:5:53: sinks[0].secret: names no secret: {file: keys/name} or {credential: name}"},
 		{"secret of both", events("secret: {file: a, credential: b}"), "punchd.yaml:5:53: sinks[0].secret: has both a file and a credential; give one"},
@@ -152,9 +167,45 @@ func TestNativePhonesNeedAKey(t *testing.T) {
 	if err := os.Remove(dir + "/keys/gateway"); err != nil {
 		t.Fatal(err)
 	}
-	want := "punchd.yaml:2:1: gateway.key: receipts to phones can't be signed: there is no file keys/gateway (`punchd init` makes one)"
+	want := "punchd.yaml:2:1: gateway.key: receipts to phones can't be signed: there is no file keys/gateway (" + newKeyHelp + ")"
 	if _, problem := load(t, dir, text); problem != want {
 		t.Errorf("%s, want %s", problem, want)
+	}
+}
+
+func TestLoadNeedsAFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "punchd.yaml")); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "config: open ") {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := Load(t.TempDir()); err == nil {
+		t.Error("a directory")
+	}
+	dir := t.TempDir()
+	if _, problem := load(t, dir, strings.Repeat("#", maxFile+1)); problem != "config: punchd.yaml has more than 1048576 bytes" {
+		t.Errorf("a huge file: %s", problem)
+	}
+}
+
+// What is wrong in one place keeps nobody from looking at the rest.
+func TestInspect(t *testing.T) {
+	dir := home(t)
+	put(t, dir, "punchd.yaml", "site: {id: hq, timezone: Mars}\ngateway: {id: gw}\nroster: {file: people.yaml}\nsinks: [{name: a, kind: file, path: x}]\n", 0o644)
+	cfg, err := Inspect(dir + "/punchd.yaml")
+	if err == nil || cfg == nil || cfg.Roster.File != dir+"/people.yaml" || cfg.Sinks[0].JSONLines.Path != dir+"/x" {
+		t.Fatalf("%+v, %v", cfg, err)
+	}
+	if p := cfg.Problem("sinks[0].path", "is %s", "full"); p.Error() != dir+"/punchd.yaml:4:31: sinks[0].path: is full" {
+		t.Error(p)
+	}
+	if cfg, err := Load(dir + "/punchd.yaml"); cfg != nil || err == nil {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	put(t, dir, "punchd.yaml", "sinks: [\n", 0o644)
+	if cfg, err := Inspect(dir + "/punchd.yaml"); cfg != nil || err == nil {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if err := Validate(dir+"/none.yaml", []byte(begin+rest)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -222,9 +273,9 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte(begin + rest))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		cfg, err := parse("testdata/none/punchd.yaml", text)
+		cfg, err := inspect("testdata/none/punchd.yaml", text)
 		if err != nil {
-			if cfg != nil || err.Error() == "" {
+			if err.Error() == "" {
 				t.Errorf("%v with %v", cfg, err)
 			}
 			return

@@ -9,10 +9,16 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/punchd/punchd/protocol/cloudevents"
 )
 
 // maxSecret bounds a secret, in bytes. Keys in PEM are the longest.
 const maxSecret = 64 << 10
+
+// errNoSecret says that a secret's file is missing, and a new one may be needed.
+var errNoSecret = errors.New("there is no file")
 
 // Secret names a secret and does not hold it, so that printing a configuration
 // tells none. The zero value names nothing.
@@ -51,7 +57,7 @@ func (s Secret) bytes() ([]byte, error) {
 	case errors.Is(err, os.ErrNotExist) && s.credential != "":
 		return nil, fmt.Errorf("systemd has given no credential %q; add LoadCredential=%s:/path/to/it to the service", s.credential, s.credential)
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("there is no file %s", s.path)
+		return nil, fmt.Errorf("%w %s", errNoSecret, s.path)
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
@@ -105,6 +111,23 @@ func (c *checker) secret(path string, raw *rawSecret) Secret {
 		if _, err := s.Read(); err != nil {
 			c.fail(path, "%v", err)
 		}
+	}
+	return s
+}
+
+// signingKey takes the secret that a sink's requests are signed with.
+func (c *checker) signingKey(path string, raw *rawSecret) Secret {
+	s := c.secret(path, raw)
+	text, err := s.Read()
+	if err != nil {
+		return s // told already, or there is none
+	}
+	key, err := cloudevents.ParseKey(text)
+	if err == nil {
+		_, err = key.Sign("check", time.Time{}, nil)
+	}
+	if err != nil { // the error tells nothing of the secret
+		c.hint(path, "a secret to sign with is like whsec_ and base64 of 24 to 64 bytes", "%s can't be used: %s", s.path, strings.TrimPrefix(err.Error(), "cloudevents: "))
 	}
 	return s
 }

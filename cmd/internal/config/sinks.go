@@ -50,7 +50,7 @@ func (c *checker) sinks(list []rawSink, cfg *Config) {
 func (c *checker) cloudEvents(path string, raw *rawSink) *CloudEvents {
 	s := &CloudEvents{URL: or(raw.URL, ""), Gzip: or(raw.Gzip, false), Batch: or(raw.Batch, defaultBatch)}
 	u := c.url(path+".url", s.URL, "https", "http")
-	s.Secret = c.secret(path+".secret", raw.Secret)
+	s.Secret = c.signingKey(path+".secret", raw.Secret)
 	s.CA = c.certificates(path+".ca", or(raw.CA, ""))
 	if raw.Cert != nil || raw.Key != nil {
 		s.Client = c.tls(path, or(raw.Cert, ""), raw.Key, path+".cert", path+".key")

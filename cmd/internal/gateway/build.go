@@ -76,8 +76,8 @@ func (g *Gateway) buildPhones() error {
 		if err != nil {
 			return fmt.Errorf("gateway: key: %w", err)
 		}
-		if g.signer, err = ParseKey(text); err != nil {
-			return fmt.Errorf("gateway: %s: %w", g.cfg.Gateway.Key.Path(), err)
+		if g.signer, err = config.ParseKey(text); err != nil {
+			return fmt.Errorf("gateway: %s %w", g.cfg.Gateway.Key.Path(), err)
 		}
 	}
 	var err error

@@ -80,7 +80,10 @@ func (g *Gateway) build(ctx context.Context) (err error) {
 		File: g.cfg.Roster.File, Cache: filepath.Join(g.cfg.Gateway.DataDir, "roster.last"),
 		Accept: g.takeRoster, Log: g.log.With("part", "roster"),
 	}); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		return noRoster{err}
 	}
 	if err := g.history.load(ctx, g.journal); err != nil {
 		return err
@@ -93,6 +96,15 @@ func (g *Gateway) build(ctx context.Context) (err error) {
 	}
 	return g.buildSinks()
 }
+
+// ErrRoster is in the error of [New] if there is no roster to begin with.
+var ErrRoster = errors.New("gateway: no roster")
+
+// noRoster is [ErrRoster] with its cause, which it leaves as it is: each of its
+// lines may begin with a file's name.
+type noRoster struct{ error }
+
+func (e noRoster) Unwrap() []error { return []error{ErrRoster, e.error} }
 
 // close gives back what New took.
 func (g *Gateway) close() error {

@@ -20,6 +20,8 @@ type judgement struct {
 	keys   map[string]phone.Key // of native phones, by phone id
 	site   string
 	zone   *time.Location
+	// warnings are what is allowed in the roster and probably not meant.
+	warnings []error
 }
 
 // newJudgement makes the judgement of a roster. Its error joins an
@@ -46,6 +48,10 @@ func newJudgement(cfg *config.Config, s *roster.Snapshot) (*judgement, error) {
 		return nil, errors.Join(errs...)
 	}
 	j.judge = judge
+	for _, w := range judge.Warnings() {
+		j.warnings = append(j.warnings, w)
+	}
+	j.warnings = append(j.warnings, strangeBadges(cfg, s.Roster)...)
 	return j, nil
 }
 
@@ -99,7 +105,7 @@ func (g *Gateway) takeRoster(s *roster.Snapshot) error {
 	}
 	g.judgement.Store(j)
 	g.history.forget(s.Index)
-	for _, w := range j.judge.Warnings() {
+	for _, w := range j.warnings {
 		g.log.Warn("roster: "+w.Error(), "file", s.Source)
 	}
 	// A punch may have been parked because central did not know what the
@@ -110,11 +116,43 @@ func (g *Gateway) takeRoster(s *roster.Snapshot) error {
 	return nil
 }
 
-// CheckRoster says what is wrong with a roster, as the daemon would. It is the
-// Accept of a keeper that only looks.
-func CheckRoster(cfg *config.Config) func(*roster.Snapshot) error {
-	return func(s *roster.Snapshot) error {
-		_, err := newJudgement(cfg, s)
-		return err
+// maxStrange is how many badges are warned of one by one. If a reader's form is
+// set wrong, they are all strange.
+const maxStrange = 10
+
+// strangeBadges warns of badges that no reader here can send as they are written.
+// They are no mistakes: the roster may be that of several offices.
+func strangeBadges(cfg *config.Config, r *attendance.Roster) []error {
+	var list []error
+	more := 0
+	for i := range r.Employees {
+		e := &r.Employees[i]
+		for k, badge := range e.Badges {
+			if cfg.ReadsBadge(badge) {
+				continue
+			}
+			if len(list) == maxStrange {
+				more++
+				continue
+			}
+			list = append(list, &attendance.EntryError{Path: fmt.Sprintf("employees[%d].badges[%d]", i, k), ID: e.ID,
+				Err: fmt.Errorf("no reader here can send the badge %q (forms: %s)", badge, cfg.BadgeForms())})
+		}
+	}
+	if more > 0 {
+		list = append(list, fmt.Errorf("and %d more badges that no reader here can send", more))
+	}
+	return list
+}
+
+// ExamineRoster says what is wrong with a roster and what is probably not
+// meant, as the daemon would. It is for [roster.Examine].
+func ExamineRoster(cfg *config.Config) func(*roster.Snapshot) ([]error, error) {
+	return func(s *roster.Snapshot) ([]error, error) {
+		j, err := newJudgement(cfg, s)
+		if err != nil {
+			return nil, err
+		}
+		return j.warnings, nil
 	}
 }

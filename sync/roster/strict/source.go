@@ -165,7 +165,7 @@ func newYAMLSource(text []byte) (*yamlSource, error) {
 	if err != nil {
 		var syntax *yaml.SyntaxError
 		if errors.As(err, &syntax) && syntax.Token != nil && syntax.Token.Position != nil {
-			return nil, &errSyntax{line: syntax.Token.Position.Line, column: syntax.Token.Position.Column, message: "not YAML: " + syntax.Message}
+			return nil, notYAML(string(text), syntax)
 		}
 		return nil, &errSyntax{message: "not YAML: " + err.Error()}
 	}
