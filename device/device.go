@@ -40,6 +40,7 @@ type State struct {
 	Since     time.Time // of Online's last change
 	LastError string    // the newest, kept while it holds
 	LastRead  time.Time // last complete read of the log, or last frame of a reader
+	LastHeard time.Time // when a terminal last said anything that could be read; zero of others, whose LastRead says it
 	LogCount  int       // records in the terminal's log at the last read
 	Emitted   uint64    // punches handed over and made durable, repetitions included
 	BadFrames uint64    // frames given up as malformed or with a wrong check sum

@@ -26,6 +26,8 @@ func (d *Driver) login(ctx context.Context, s *session) error {
 		return fmt.Errorf("%w; it may serve another host, most serve one at a time", err)
 	case errors.Is(err, protocol.ErrUnsupported): // an access panel
 		return personError{err}
+	case hungUp(err):
+		return fmt.Errorf("%w; it hung up: another program may be connected, most terminals serve one at a time, or this is no ZKTeco terminal", err)
 	case err != nil:
 		return err
 	}

@@ -35,7 +35,7 @@ func TestLoginFails(t *testing.T) {
 		{"Q11: starved", func(f *fake) { f.silent[zk.CmdConnect] = true },
 			"zk: CONNECT (1000): no answer for 10s; it may serve another host, most serve one at a time", false},
 		{"Q16: closed at once", func(f *fake) { f.wire = func([]byte) [][]byte { return [][]byte{nil} } },
-			"zk: CONNECT (1000): read: EOF", false},
+			"zk: CONNECT (1000): read: EOF; it hung up: another program may be connected, most terminals serve one at a time, or this is no ZKTeco terminal", false},
 		{"connect refused", func(f *fake) { f.answers[zk.CmdConnect] = zk.AckError },
 			"zk: CONNECT (1000): unexpected answer ACK_ERROR (2001)", false},
 		{"auth refused otherwise", func(f *fake) { f.key = 4711; f.answers[zk.CmdAuth] = zk.AckError },
@@ -47,7 +47,7 @@ func TestLoginFails(t *testing.T) {
 			"zk: CONNECT (1000): zk: the peer speaks as a C3 or inBio access panel (frames from AA 01), not as a terminal: unsupported", true},
 		{"a web server", func(f *fake) {
 			f.wire = func([]byte) [][]byte { return [][]byte{[]byte("HTTP/1.1 400 Bad Request\r\n\r\n"), nil} }
-		}, "zk: CONNECT (1000): read: EOF", false},
+		}, "zk: CONNECT (1000): read: EOF; it hung up: another program may be connected, most terminals serve one at a time, or this is no ZKTeco terminal", false},
 		{"noise", func(f *fake) { f.wire = func([]byte) [][]byte { return [][]byte{make([]byte, 1<<20)} } },
 			"zk: CONNECT (1000): over 65536 bytes outside any frame, this may be no terminal: zk: 65536 bytes outside any frame, from 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00: malformed", false},
 		{"serial unanswered", func(f *fake) { f.serial, f.unknown = "", 0 }, "zk: OPTIONS_RRQ (11): no answer for 10s", false},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/punchd/punchd/device/link"
@@ -35,7 +36,8 @@ var errSilent = errors.New("no answer")
 type session struct {
 	conn     link.Conn
 	timeouts Timeouts
-	bad      func(error) // told of each frame that is wrong
+	bad      func(error)   // told of each frame that is wrong
+	heard    *atomic.Int64 // when the last packet came, ns since 1970
 
 	split   zk.Splitter
 	skipped uint64 // bytes outside any frame, before split
@@ -53,7 +55,7 @@ type session struct {
 
 func newSession(c link.Conn, t Timeouts, seed maphash.Seed, bad func(error)) *session {
 	return &session{
-		conn: c, timeouts: t, bad: bad, in: make([]byte, 64<<10),
+		conn: c, timeouts: t, bad: bad, heard: new(atomic.Int64), in: make([]byte, 64<<10),
 		reply: 65534, // the next is 0, that of CONNECT
 		news:  news{seed: seed},
 	}
@@ -206,9 +208,13 @@ func (s *session) take() (zk.Packet, error) {
 	for {
 		p, err := s.split.Next()
 		switch {
-		case err == nil, errors.Is(err, protocol.ErrIncomplete), errors.Is(err, protocol.ErrUnsupported):
+		case err == nil:
+			s.heard.Store(time.Now().UnixNano())
+			return p, nil
+		case errors.Is(err, protocol.ErrIncomplete), errors.Is(err, protocol.ErrUnsupported):
 			return p, err
 		case errors.Is(err, protocol.ErrChecksum):
+			s.heard.Store(time.Now().UnixNano())
 			s.bad(err)
 			return p, nil
 		}

@@ -46,6 +46,9 @@ func (d *Driver) State() device.State {
 	if s.Skew != nil {
 		s.Skew = new(*s.Skew)
 	}
+	if ns := d.heard.Load(); ns != 0 {
+		s.LastHeard = time.Unix(0, ns).UTC()
+	}
 	s.Notes = d.quirks.notes(s.Skew)
 	return s
 }

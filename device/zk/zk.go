@@ -13,6 +13,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/punchd/punchd/device"
@@ -70,8 +71,9 @@ type Driver struct {
 	notBefore time.Time // of the next Dial
 	terminal  terminal
 
+	heard   atomic.Int64 // when the terminal last spoke, ns since 1970; 0: never
 	mu      sync.Mutex
-	state   device.State // all but LastError and Notes
+	state   device.State // all but LastError, LastHeard and Notes
 	quirks  quirks
 	linkErr error // why there is no connection
 	readErr error // why the log can't be read though there is one
@@ -174,6 +176,7 @@ func onEnd(ctx context.Context, f func()) (undo func()) {
 // use talks to the terminal over one connection until it fails or ctx ends.
 func (d *Driver) use(ctx context.Context, c link.Conn) error {
 	s := newSession(c, d.cfg.Timeouts, d.seed, d.badFrame)
+	s.heard = &d.heard
 	undo := onEnd(ctx, s.wake)
 	err := d.converse(ctx, s)
 	undo()
@@ -225,5 +228,6 @@ func (p patient) Dial(ctx context.Context) (link.Conn, error) {
 		return nil, ctx.Err()
 	case <-time.After(time.Until(p.d.notBefore)):
 	}
-	return p.d.cfg.Link.Dial(ctx)
+	c, err := p.d.cfg.Link.Dial(ctx)
+	return c, unreachable(err)
 }

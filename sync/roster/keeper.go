@@ -54,6 +54,7 @@ type Keeper struct {
 	cfg     Config
 	log     *slog.Logger
 	current atomic.Pointer[Snapshot]
+	wrong   atomic.Pointer[error] // see Err
 
 	busy chan struct{} // held while the fields below are used
 	seen os.FileInfo   // the file when it was last looked at; nil: it could not be
@@ -97,6 +98,15 @@ func Open(ctx context.Context, cfg Config) (*Keeper, error) {
 
 // Current is the newest good roster. It may be called from any goroutine.
 func (k *Keeper) Current() *Snapshot { return k.current.Load() }
+
+// Err says why the file could not be used when it was read last, nil if it was.
+// The roster is the last good one meanwhile. It may be called from any goroutine.
+func (k *Keeper) Err() error {
+	if err := k.wrong.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Reload reads the file now. After an error the roster is as it was before.
 func (k *Keeper) Reload(ctx context.Context) error {
@@ -145,7 +155,9 @@ func (k *Keeper) look() {
 	info, err := os.Stat(k.cfg.File)
 	if err != nil {
 		k.seen, k.still = nil, false
-		k.tell(fmt.Errorf("roster: %w", err))
+		err = fmt.Errorf("roster: %w", err)
+		k.wrong.Store(&err)
+		k.tell(err)
 		return
 	}
 	if k.seen == nil || !same(k.seen, info) {
@@ -170,7 +182,14 @@ func (k *Keeper) tell(err error) {
 }
 
 // read takes the file as it is now.
-func (k *Keeper) read() error {
+func (k *Keeper) read() (err error) {
+	defer func() {
+		if err != nil {
+			k.wrong.Store(&err)
+		} else {
+			k.wrong.Store(nil)
+		}
+	}()
 	text, info, err := readFile(k.cfg.File)
 	k.seen, k.still = info, false
 	if err != nil {

@@ -515,3 +515,50 @@ func TestReloadAndCurrent(t *testing.T) {
 	cancel()
 	wg.Wait()
 }
+
+// What is wrong with the file can be asked for until it is right again.
+func TestErr(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.write(d.cfg.File, good)
+		k := d.open()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- k.Run(ctx) }()
+		wrong := func(want string) {
+			t.Helper()
+			time.Sleep(3 * 2 * time.Second)
+			synctest.Wait()
+			err := k.Err()
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+		wrong("")
+		d.write(d.cfg.File, "employees: [{id: E1, colour: red}]\n")
+		wrong("roster.yaml:1:")
+		wrong("unknown key") // still
+		if err := os.Rename(d.cfg.File, d.cfg.File+".away"); err != nil {
+			t.Fatal(err)
+		}
+		wrong("no such file")
+		d.write(d.cfg.File, good) // as it was
+		wrong("")
+		d.write(d.cfg.File, "employees: [\n")
+		if err := k.Reload(t.Context()); err == nil || k.Err() == nil {
+			t.Errorf("reloaded: %v, %v", err, k.Err())
+		}
+		d.write(d.cfg.File, good+"  - {id: E3}\n")
+		wrong("")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+
+		// And at a start with the last good one.
+		d.write(d.cfg.File, "employees: 7\n")
+		if k := d.open(); k.Err() == nil || !k.Current().FromCache {
+			t.Errorf("%v, from the cache: %v", k.Err(), k.Current().FromCache)
+		}
+	})
+}
