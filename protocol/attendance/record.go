@@ -39,7 +39,8 @@ type Dead struct {
 }
 
 // Parked says that a sink will not take a record yet. A later Settled of that
-// sink with First = Last = Seq ends it.
+// sink with First = Last = Seq ends it. Of a record that is dead for the sink
+// it says that this is over: an operator has it sent again.
 type Parked struct {
 	Sink       string
 	Seq        uint64

@@ -293,6 +293,51 @@ func TestLargeUpdate(t *testing.T) {
 	mustClose(t, b)
 }
 
+// TestRevived: parking a dead record ends that it is dead, wherever the change
+// is cut in two and applied again.
+func TestRevived(t *testing.T) {
+	b := begun(t, filepath.Join(t.TempDir(), "buffer"))
+	for shift := range uint64(11) { // eleven entries are written for two records
+		sink := fmt.Sprint("sink ", shift)
+		const n = maxEntries / 5
+		apply := func(u *Update) {
+			for i := range shift {
+				u.Key(attendance.Key{1, byte(i)}, i)
+			}
+			for i := range uint64(n) {
+				u.Bury(sink, Dead{Seq: i, At: 1})
+				u.Park(sink, Parked{Seq: i, At: 2, Since: at, Until: at})
+				if i%2 == 0 {
+					u.Bury(sink, Dead{Seq: i, At: 3})
+					u.Unpark(sink, i)
+				}
+			}
+			u.Pass(sink, n, n)
+		}
+		u := b.Update()
+		apply(u)
+		u.Drop()
+		mustClose(t, b)
+		b = mustOpen(t, b.dir)
+		if b.Sinks()[sink] == (Sink{}) {
+			t.Fatal("nothing was committed on the way: the test tests nothing")
+		}
+		commit(t, b, 0, apply)
+		if got := b.Sinks()[sink]; got != (Sink{n, n, n / 2, n / 2}) {
+			t.Errorf("shifted by %d: %+v of %d", shift, got, n)
+		}
+		l := b.Look()
+		parked, err := l.AllParked(sink, 0, n)
+		dead, derr := l.AllDead(sink, 0, n)
+		due, uerr := l.Due(sink, at, n)
+		if err := errors.Join(err, derr, uerr); err != nil || len(parked) != n/2 || len(dead) != n/2 || len(due) != n/2 || parked[0].Seq != 1 || dead[1] != (Dead{2, 3}) {
+			t.Errorf("shifted by %d: %d parked, %d dead, %d due, %v", shift, len(parked), len(dead), len(due), err)
+		}
+		l.Close()
+	}
+	mustClose(t, b)
+}
+
 func TestRetryAll(t *testing.T) {
 	b := begun(t, filepath.Join(t.TempDir(), "buffer"))
 	defer mustClose(t, b)

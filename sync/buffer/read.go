@@ -108,6 +108,14 @@ func (l Look) Parked(sink string, seq uint64) (p Parked, found bool, err error) 
 	return p, found, err
 }
 
+// Dead gives a dead record of a sink.
+func (l Look) Dead(sink string, seq uint64) (d Dead, found bool, err error) {
+	key := recordKey(prefixDead, sink, seq)
+	d.Seq = seq
+	found, err = read(l.txn, key, func(val []byte) error { return parseNumbers(key, val, &d.At) })
+	return d, found, err
+}
+
 // AllParked gives up to max parked records of a sink with sequences from from
 // on, in order.
 func (l Look) AllParked(sink string, from uint64, max int) (all []Parked, err error) {

@@ -144,27 +144,44 @@ func (u *Update) Counter(phone string, n uint64) {
 
 // Pass moves a sink's cursor over a number of punches.
 func (u *Update) Pass(sink string, cursor, punches uint64) {
+	u.tally(sink, func(s *Sink) { s.Cursor, s.Passed = cursor, s.Passed+punches })
+}
+
+// tally changes what is known of a sink. It is called behind the set that it
+// counts: set may commit what was there before, and a count without its entry
+// would be counted again when the records are.
+func (u *Update) tally(sink string, change func(s *Sink)) {
 	s := u.sink(sink)
-	s.Cursor, s.Passed = cursor, s.Passed+punches
+	change(&s)
 	u.state.sinks[sink] = s
 }
 
 // Park keeps a record as parked, or parked again: then Since stays and Tries
-// counts up.
+// counts up. One that was dead is so no more.
 func (u *Update) Park(sink string, p Parked) {
 	old, found, err := u.Look().Parked(sink, p.Seq)
 	u.fail(err)
 	if found {
 		p.Since, p.Tries = old.Since, old.Tries
 		u.undue(sink, old)
-	} else {
-		s := u.sink(sink)
-		s.Parked++
-		u.state.sinks[sink] = s
 	}
 	p.Tries++
 	u.set(recordKey(prefixParked, sink, p.Seq), p.encode())
+	if !found {
+		u.tally(sink, func(s *Sink) { s.Parked++ })
+	}
 	u.due(sink, p)
+	u.revive(sink, p.Seq)
+}
+
+// revive ends that a record is dead, if it is.
+func (u *Update) revive(sink string, seq uint64) {
+	_, found, err := u.Look().Dead(sink, seq)
+	u.fail(err)
+	if found {
+		u.set(recordKey(prefixDead, sink, seq), nil)
+		u.tally(sink, func(s *Sink) { s.Dead-- })
+	}
 }
 
 func (u *Update) due(sink string, p Parked) {
@@ -188,22 +205,17 @@ func (u *Update) Unpark(sink string, seq uint64) {
 	}
 	u.undue(sink, old)
 	u.set(recordKey(prefixParked, sink, seq), nil)
-	s := u.sink(sink)
-	s.Parked--
-	u.state.sinks[sink] = s
+	u.tally(sink, func(s *Sink) { s.Parked-- })
 }
 
 // Bury keeps a record as dead.
 func (u *Update) Bury(sink string, d Dead) {
-	key := recordKey(prefixDead, sink, d.Seq)
-	found, err := read(u.txn, key, func([]byte) error { return nil })
+	_, found, err := u.Look().Dead(sink, d.Seq)
 	u.fail(err)
+	u.set(recordKey(prefixDead, sink, d.Seq), numbers(d.At))
 	if !found {
-		s := u.sink(sink)
-		s.Dead++
-		u.state.sinks[sink] = s
+		u.tally(sink, func(s *Sink) { s.Dead++ })
 	}
-	u.set(key, numbers(d.At))
 }
 
 // Postpone sets when a parked record is to be sent again, and counts the try.

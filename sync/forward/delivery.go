@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -199,6 +200,11 @@ func (f *Forwarder) fail(err error) (wait time.Duration, asked bool) {
 		alarm = "the sink does not let us in: " + err.Error()
 		wait = deniedDelay
 	} else if _, ok := errors.AsType[Misconfigured](err); ok {
+		alarm = err.Error()
+	} else if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound && !f.status.everAnswered() {
+		// A name that was found before comes back by itself, as after the
+		// provider's fault; one that never was is likely mistyped.
+		err = fmt.Errorf("%w; is the host right in the sink's url, and does this machine's name server know it?", err)
 		alarm = err.Error()
 	}
 	if f.status.failed(err, alarm, time.Now().Add(wait)) {

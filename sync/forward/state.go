@@ -18,6 +18,7 @@ type State struct {
 	// will mend by itself, as an outage does.
 	Alarm     string
 	LastError string    // why the last request failed, kept until one is answered
+	Answered  bool      // a request was answered, in this process
 	LastSent  time.Time // when the last answer settled something
 	NextTry   time.Time // while waiting after a failure, else zero
 
@@ -49,6 +50,13 @@ func (s *status) get() State {
 		break
 	}
 	return st
+}
+
+// everAnswered says whether the far end has answered in this process.
+func (s *status) everAnswered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Answered
 }
 
 // request counts a request and reports nothing else.
@@ -91,7 +99,7 @@ func (s *status) answered() (outage time.Duration, news bool) {
 		}
 		st.Online, st.Since = true, time.Now()
 	}
-	st.LastError, st.Alarm = "", ""
+	st.LastError, st.Alarm, st.Answered = "", "", true
 	return outage, news
 }
 

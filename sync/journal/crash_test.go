@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -158,8 +159,54 @@ func (m *model) differs(t *testing.T, j *Journal) string {
 		if !maps.Equal(parked, s.parked) || !maps.Equal(dead, s.dead) {
 			return fmt.Sprintf("sink %s: parked %v dead %v, want %v %v", name, parked, dead, s.parked, s.dead)
 		}
+		if diff := s.refusalsDiffer(t, j, name); diff != "" {
+			return diff
+		}
 	}
 	return ""
+}
+
+// refusalsDiffer says in what the ledger alone tells something else.
+func (s *modelSink) refusalsDiffer(t *testing.T, j *Journal, name string) string {
+	r, f := &Refusals{}, j.feed(0)
+	defer f.r.Close()
+	for {
+		frame, err := f.next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = r.take(frame)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	for _, x := range r.Of(name) {
+		want, found := s.parked[x.Seq]
+		if x.Dead {
+			want, found = s.dead[x.Seq]
+		}
+		if n++; !found || x.Reason != want {
+			return fmt.Sprintf("sink %s: the ledger says %+v, want %q", name, x, want)
+		}
+	}
+	if n != len(s.parked)+len(s.dead) {
+		return fmt.Sprintf("sink %s: the ledger says %v, want %v %v", name, r.Of(name), s.parked, s.dead)
+	}
+	return ""
+}
+
+// revive is what Revive does.
+func (m *model) revive(sink string, seqs []uint64) {
+	m.punches = append(m.punches, -1)
+	for _, seq := range seqs {
+		s := m.sinks[sink]
+		s.parked[seq] = "sent again by an operator; it was dead: " + s.dead[seq]
+		delete(s.dead, seq)
+		m.punches = append(m.punches, -1)
+	}
 }
 
 // world is a journal, its disk, and what it ought to hold.
@@ -184,10 +231,13 @@ func (w *world) open() {
 func (w *world) step(faulty bool) {
 	after := w.m.clone()
 	var do func() error
-	if w.r.IntN(3) > 0 {
-		do = w.appendSome(after)
-	} else {
+	switch w.r.IntN(7) {
+	case 0, 1:
 		do = w.settleSome(after)
+	case 2:
+		do = w.reviveSome(after)
+	default:
+		do = w.appendSome(after)
 	}
 	if faulty {
 		n := w.medium.Ops() + 1 + w.r.IntN(3)
@@ -277,6 +327,17 @@ func (w *world) settleSome(after *model) func() error {
 	}
 	after.settle(name, answers)
 	return func() error { return w.j.Settle(context.Background(), name, answers...) }
+}
+
+func (w *world) reviveSome(after *model) func() error {
+	name := sinkNames[w.r.IntN(2)]
+	seqs := slices.Sorted(maps.Keys(w.m.sinks[name].dead))
+	w.r.Shuffle(len(seqs), reflect.Swapper(seqs))
+	if seqs = seqs[:min(len(seqs), 1+w.r.IntN(5))]; len(seqs) == 0 {
+		return func() error { return nil }
+	}
+	after.revive(name, seqs)
+	return func() error { return w.j.Revive(context.Background(), name, operator, seqs) }
 }
 
 // crash ends the process or cuts the power, and opens again.
