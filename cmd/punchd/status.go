@@ -2,9 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,11 +32,8 @@ Its exit status is 1 if something needs a person, or if no daemon is running.`,
 				return err
 			}
 			s, err := gateway.FetchStatus(c.Context(), cfg.Gateway.DataDir)
-			if errors.Is(err, gateway.ErrNotRunning) {
-				err = fmt.Errorf("%w; start it with: punchd run -c %s", err, file)
-			}
 			if err != nil {
-				return err
+				return unlessRunning(err, file)
 			}
 			if asJSON {
 				err = json.NewEncoder(c.OutOrStdout()).Encode(s)
@@ -66,13 +63,20 @@ func (p *page) line(format string, args ...any) {
 	}
 }
 
-func (p *page) table(head table.Row, rows []table.Row) {
+// table prints rows, and under them what would not fit into a column.
+func (p *page) table(head table.Row, rows []table.Row, more []string) {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
 	t.AppendHeader(head)
 	t.AppendRows(rows)
-	p.line("%s\n", t.Render())
+	for line := range strings.SplitSeq(t.Render(), "\n") {
+		p.line("%s", strings.TrimRight(line, " ")) // a padded line wraps to an empty one
+	}
+	for _, x := range more {
+		p.line("   %s", printable(x))
+	}
+	p.line("")
 }
 
 func printStatus(w io.Writer, s *gateway.Status, zone *time.Location) error {
@@ -95,32 +99,34 @@ func printStatus(w io.Writer, s *gateway.Status, zone *time.Location) error {
 }
 
 func devices(p *page, s *gateway.Status, zone *time.Location) {
-	var rows []table.Row
-	add := func(d gateway.DeviceStatus, detail string) {
+	all := s.Devices
+	if s.Phones != nil {
+		all = append(all[:len(all):len(all)], s.Phones.DeviceStatus)
+	}
+	if len(all) == 0 {
+		p.line("no devices are configured\n")
+		return
+	}
+	rows := make([]table.Row, len(all))
+	var more []string
+	for i, d := range all {
 		state := "offline"
 		if d.Online {
 			state = "online"
 		}
 		last := "-"
-		if d.LastRead != nil {
-			last = d.LastRead.In(zone).Format(tableTime)
+		if d.LastHeard != nil {
+			last = short(*d.LastHeard, s.At, zone)
 		}
-		if d.Error != "" {
-			detail = d.Error
+		rows[i] = table.Row{printable(d.ID), d.Driver, printable(d.Address), state, last, d.Punches}
+		if d.Error != "" && !told(s, d.ID, d.Error) {
+			more = append(more, d.ID+": "+d.Error)
 		}
-		rows = append(rows, table.Row{printable(d.ID), d.Driver, printable(d.Address), state, last, d.Punches, printable(detail)})
+		for _, note := range d.Notes {
+			more = append(more, d.ID+": "+note)
+		}
 	}
-	for _, d := range s.Devices {
-		add(d, strings.Join(d.Notes, "; "))
-	}
-	if s.Phones != nil {
-		add(s.Phones.DeviceStatus, strings.Join(s.Phones.Notes, "; "))
-	}
-	if len(rows) == 0 {
-		p.line("no devices are configured\n")
-		return
-	}
-	p.table(table.Row{"DEVICE", "DRIVER", "ADDRESS", "STATE", "LAST HEARD", "PUNCHES", ""}, rows)
+	p.table(table.Row{"DEVICE", "DRIVER", "ADDRESS", "STATE", "LAST HEARD", "PUNCHES"}, rows, more)
 }
 
 func sinks(p *page, s *gateway.Status, zone *time.Location) {
@@ -129,21 +135,60 @@ func sinks(p *page, s *gateway.Status, zone *time.Location) {
 		return
 	}
 	rows := make([]table.Row, len(s.Sinks))
+	var more []string
 	for i, k := range s.Sinks {
-		state := "not tried yet"
-		switch {
-		case k.Online:
-			state = "online"
-		case k.Since != nil:
-			state = "offline since " + k.Since.In(zone).Format(tableTime)
+		rows[i] = table.Row{printable(k.Name), sinkState(&k, s.At, zone), k.Settled, k.Pending, k.Parked, k.Dead}
+		if detail := sinkDetail(&k, s); detail != "" {
+			more = append(more, k.Name+": "+detail)
 		}
-		detail := k.Error
-		if k.NextTry != nil {
-			detail += fmt.Sprintf(" (next try in %s)", max(k.NextTry.Sub(s.At), 0).Round(time.Second))
-		}
-		rows[i] = table.Row{printable(k.Name), state, k.Settled, k.Pending, k.Parked, k.Dead, printable(detail)}
 	}
-	p.table(table.Row{"SINK", "STATE", "SETTLED", "WAITING", "PARKED", "DEAD", ""}, rows)
+	p.table(table.Row{"SINK", "STATE", "SETTLED", "WAITING", "PARKED", "DEAD"}, rows, more)
+}
+
+func sinkState(k *gateway.SinkStatus, now time.Time, zone *time.Location) string {
+	switch {
+	case k.Online:
+		return "online"
+	case k.Since != nil:
+		return "offline since " + short(*k.Since, now, zone)
+	}
+	return "not tried yet"
+}
+
+// sinkDetail is what is wrong with a sink, unless the page has said so, and
+// when that is tried again.
+func sinkDetail(k *gateway.SinkStatus, s *gateway.Status) string {
+	detail := k.Error
+	if told(s, "sink "+k.Name, detail) {
+		detail = ""
+	}
+	if k.NextTry == nil {
+		return detail
+	}
+	next := "next try in " + max(k.NextTry.Sub(s.At), 0).Round(time.Second).String()
+	if detail == "" {
+		return next
+	}
+	return detail + " (" + next + ")"
+}
+
+// told says whether the problems at the top of the page hold an error of
+// something.
+func told(s *gateway.Status, of, err string) bool {
+	return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, of) && strings.Contains(p, err) })
+}
+
+// short is a moment in few columns: of today the time of day alone, of another
+// year the day alone.
+func short(at, now time.Time, zone *time.Location) string {
+	at, now = at.In(zone), now.In(zone)
+	switch {
+	case at.Year() != now.Year():
+		return at.Format(time.DateOnly)
+	case at.YearDay() != now.YearDay():
+		return at.Format("2 Jan 15:04")
+	}
+	return at.Format(time.TimeOnly)
 }
 
 // verdictCounts lists the verdicts that occur.

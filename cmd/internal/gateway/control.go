@@ -43,6 +43,7 @@ func (g *Gateway) control(ctx context.Context, listening chan<- struct{}) error 
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		MaxHeaderBytes:    8 << 10,
+		ConnContext:       withPeer,
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
@@ -60,15 +61,48 @@ func (g *Gateway) control(ctx context.Context, listening chan<- struct{}) error 
 func (g *Gateway) controlMux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		g.reply(w, g.Status())
+		g.reply(w, http.StatusOK, g.Status())
 	})
+	mux.HandleFunc("POST /sinks/retry", ordered(g, func(ctx context.Context, q retryOrder) (*Sent, error) {
+		return g.retry(ctx, peer(ctx), q.Sink)
+	}))
+	mux.HandleFunc("POST /sinks/replay", ordered(g, func(ctx context.Context, q Replay) (*Sent, error) {
+		return g.replay(ctx, peer(ctx), &q)
+	}))
 	return mux
 }
 
-func (g *Gateway) reply(w http.ResponseWriter, v any) {
+func (g *Gateway) reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		g.log.Debug("control client went away", "err", err)
+	}
+}
+
+// maxOrder bounds an order, in bytes.
+const maxOrder = 1 << 20
+
+// refusal is why an order was not carried out.
+type refusal struct {
+	Error string `json:"error"`
+}
+
+// ordered serves what an operator may order.
+func ordered[Q any](g *Gateway, do func(context.Context, Q) (*Sent, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&q)
+		if err != nil {
+			g.reply(w, http.StatusBadRequest, refusal{err.Error()})
+			return
+		}
+		sent, err := do(r.Context(), q)
+		if err != nil {
+			g.reply(w, http.StatusConflict, refusal{err.Error()})
+			return
+		}
+		g.reply(w, http.StatusOK, sent)
 	}
 }
 
@@ -93,44 +127,3 @@ func socketPath(dir string) (path string, release func(), err error) {
 
 // ErrNotRunning says that no daemon answers for a data directory.
 var ErrNotRunning = errors.New("no daemon is running")
-
-// maxStatus bounds a daemon's answer, in bytes.
-const maxStatus = 16 << 20
-
-// FetchStatus asks the daemon that owns a data directory for its state.
-func FetchStatus(ctx context.Context, dataDir string) (*Status, error) {
-	path, release, err := socketPath(dataDir)
-	if err != nil {
-		return nil, fmt.Errorf("%w on %s (%w)", ErrNotRunning, dataDir, err)
-	}
-	defer release()
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		},
-	}}
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://punchd/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			if errors.Is(err, os.ErrPermission) {
-				return nil, fmt.Errorf("the daemon's socket in %s belongs to another user: %w", dataDir, os.ErrPermission)
-			}
-			return nil, fmt.Errorf("%w on %s", ErrNotRunning, dataDir)
-		}
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the daemon answered %s", resp.Status)
-	}
-	var s Status
-	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxStatus)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("the daemon's answer: %w", err)
-	}
-	return &s, nil
-}

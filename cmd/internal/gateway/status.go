@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"os"
 	"time"
 
@@ -65,7 +64,8 @@ type DeviceStatus struct {
 	Serial    string     `json:"serial,omitempty"`
 	Model     string     `json:"model,omitempty"`
 	Firmware  string     `json:"firmware,omitempty"`
-	LastRead  *time.Time `json:"last_read,omitempty"`
+	LastHeard *time.Time `json:"last_heard,omitempty"` // any word of it
+	LastRead  *time.Time `json:"last_read,omitempty"`  // a complete read of a terminal's log
 	LogCount  int        `json:"log_count,omitempty"`
 	Punches   uint64     `json:"punches"` // handed over since the start, repetitions included
 	BadFrames uint64     `json:"bad_frames,omitempty"`
@@ -88,6 +88,7 @@ type SinkStatus struct {
 	Error     string     `json:"error,omitempty"`
 	NextTry   *time.Time `json:"next_try,omitempty"`
 	LastSent  *time.Time `json:"last_sent,omitempty"`
+	Cursor    uint64     `json:"cursor"`  // first record of the ledger it has not answered for
 	Pending   uint64     `json:"pending"` // punches that wait
 	Parked    uint64     `json:"parked"`  // punches it will not take yet
 	Dead      uint64     `json:"dead"`    // punches it never will take
@@ -103,6 +104,7 @@ type RosterStatus struct {
 	LoadedAt  time.Time `json:"loaded_at"`
 	Source    string    `json:"source"`
 	FromCache bool      `json:"from_cache,omitempty"`
+	Error     string    `json:"error,omitempty"` // why the file can't be used; the last good roster is in force
 	Employees int       `json:"employees"`
 	Places    int       `json:"places"`
 }
@@ -115,7 +117,13 @@ func (g *Gateway) Status() *Status {
 		Site: g.cfg.Site.ID, Gateway: g.cfg.Gateway.ID, Version: g.opt.Version, PID: os.Getpid(),
 		Started: g.started.UTC(), At: time.Now().UTC(), Problems: []string{}, Devices: []DeviceStatus{}, Sinks: []SinkStatus{},
 		Ledger: ledgerStatus(&js), Counts: g.counts.status(),
-		Roster: RosterStatus{now.Version, now.LoadedAt.UTC(), now.Source, now.FromCache, len(now.Roster.Employees), len(now.Roster.Places)},
+		Roster: RosterStatus{
+			Version: now.Version, LoadedAt: now.LoadedAt.UTC(), Source: now.Source, FromCache: now.FromCache,
+			Employees: len(now.Roster.Employees), Places: len(now.Roster.Places),
+		},
+	}
+	if err := g.roster.Err(); err != nil {
+		s.Roster.Error = err.Error()
 	}
 	if err != nil {
 		s.problem("%v", err)
@@ -134,47 +142,6 @@ func (g *Gateway) Status() *Status {
 	}
 	s.otherProblems()
 	return s
-}
-
-func (s *Status) problem(format string, args ...any) {
-	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
-}
-
-func (s *Status) ledgerProblems(js *journal.Stats) {
-	if js.Failure != nil {
-		s.problem("nothing is accepted any more: %v", js.Failure)
-	}
-	if n := len(js.Damage); n > 0 {
-		s.problem("the ledger is damaged in %d places", n)
-	}
-	if n := len(js.Lost); n > 0 {
-		s.problem("%d stretches of records can't be read, in the ledger or in the copy", n)
-	}
-	for _, x := range js.Suspects {
-		s.problem("a buffer was moved aside: %+v", x)
-	}
-}
-
-func (s *Status) otherProblems() {
-	for _, d := range s.Devices {
-		if !d.Online && d.Error != "" {
-			s.problem("%s: %s", d.ID, d.Error)
-		}
-	}
-	if p := s.Phones; p != nil && p.Error != "" {
-		s.problem("phones: %s", p.Error)
-	}
-	for _, k := range s.Sinks {
-		if k.Alarm != "" {
-			s.problem("sink %s: %s", k.Name, k.Alarm)
-		}
-		if k.Dead > 0 {
-			s.problem("sink %s will never take %d punches", k.Name, k.Dead)
-		}
-	}
-	if s.Roster.FromCache {
-		s.problem("the roster file can't be used; the last good one is in force (version %s)", s.Roster.Version)
-	}
 }
 
 func ledgerStatus(js *journal.Stats) LedgerStatus {
@@ -197,6 +164,10 @@ func deviceStatus(d device.State) DeviceStatus {
 		ID: d.ID, Driver: d.Driver, Address: d.Address, Online: d.Online, Since: moment(d.Since), Error: d.LastError, Serial: d.Serial,
 		Model: d.Model, Firmware: d.Firmware, LastRead: moment(d.LastRead), LogCount: d.LogCount, Punches: d.Emitted, BadFrames: d.BadFrames, Notes: d.Notes,
 	}
+	s.LastHeard = s.LastRead
+	if d.LastHeard.After(d.LastRead) {
+		s.LastHeard = moment(d.LastHeard)
+	}
 	if d.Skew != nil {
 		ms := d.Skew.Milliseconds()
 		s.SkewMS = &ms
@@ -212,7 +183,7 @@ func sinkStatus(f forward.State, known []journal.SinkStats, punches uint64) Sink
 	}
 	for _, k := range known {
 		if k.Name == f.Sink {
-			s.Pending, s.Parked, s.Dead, s.Settled = k.Pending, k.Parked, k.Dead, k.Settled
+			s.Cursor, s.Pending, s.Parked, s.Dead, s.Settled = k.Cursor, k.Pending, k.Parked, k.Dead, k.Settled
 		}
 	}
 	return s
