@@ -36,6 +36,9 @@ const (
 	// staleAfter is how long a begun frame may stand still. Bytes through a
 	// serial server come in bursts, so this is far over their distance.
 	staleAfter = time.Second
+	// restAfter is how long the rest of a line that stood still may yet come:
+	// as long as TCP holds a packet back before it gives the connection up.
+	restAfter = 30 * time.Second
 	// A port is cheap to try, and what is shown to a reader that is not
 	// connected is lost: so it is tried more often than a terminal.
 	redialMost = 5 * time.Second

@@ -327,6 +327,29 @@ func TestBadFrames(t *testing.T) {
 	})
 }
 
+// A byte with wrong parity comes as NUL. Without it the line names somebody
+// else.
+func TestParityErrorInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Config{Format: FormatLine})
+		r.at(0, "12\x0045\r\n")
+		r.at(time.Second, "12345\r\n\x00") // a reader that ends its lines so, too
+		r.at(3*time.Second, "678\r\n\x00")
+		r.at(6*time.Second, "\ufeff555\r\n")
+		r.want("12345@1s", "678@3s", "555@6s")
+		if s := r.driver.State(); s.BadFrames != 1 || !r.note("line of 4 bytes with a NUL") {
+			t.Errorf("%+v", s)
+		}
+		r.send("\x00")
+		r.far.Close() // nothing had begun
+		synctest.Wait()
+		if s := r.driver.State(); s.BadFrames != 1 {
+			t.Errorf("%+v", s)
+		}
+		r.far = <-r.ends
+	})
+}
+
 func TestIdleGapEndsLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{Format: FormatLine, Line: cardline.Line{Terminator: cardline.EndIdle, Pattern: `^(?P<card>\d{10})$`}})
@@ -351,8 +374,8 @@ func TestIdleGapEndsLine(t *testing.T) {
 	})
 }
 
-// TestStaleLine holds that half a line and the next whole one do not make a
-// third.
+// TestStaleLine holds that neither half of a line is a badge, nor both with a
+// long pause between, and that the rest is not waited for for ever.
 func TestStaleLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{Format: FormatLine})
@@ -360,9 +383,20 @@ func TestStaleLine(t *testing.T) {
 		r.at(999*ms, "51929\r\n") // slow, but whole
 		r.want("0009351929@999ms")
 		r.at(5*time.Second, "00094")
-		r.at(6001*ms, "0009466639\r\n")
-		r.want("0009351929@999ms", "0009466639@6.001s")
+		<-time.After(1001 * ms)
 		if s := r.driver.State(); s.BadFrames != 1 || !r.note("without terminator (if the reader sends none, set it to idle)") {
+			t.Errorf("%+v", s)
+		}
+		r.at(20*time.Second, "66639\r\n") // nobody's number, or somebody else's
+		r.at(21*time.Second, "0009466639\r\n")
+		r.want("0009351929@999ms", "0009466639@21s")
+		if s := r.driver.State(); s.BadFrames != 2 || !r.note("5 bytes behind a line that broke off, which may be its rest") {
+			t.Errorf("%+v", s)
+		}
+		r.at(time.Minute, "\xff") // noise, and a card long after it
+		r.at(time.Minute+32*time.Second, "42\r\n")
+		r.want("0009351929@999ms", "0009466639@21s", "42@1m32s")
+		if s := r.driver.State(); s.BadFrames != 3 {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -22,7 +22,10 @@ func (d *Driver) read(_ context.Context, c link.Conn) error {
 	buf := make([]byte, 512)
 	for {
 		var deadline time.Time
-		if split.Pending() {
+		switch {
+		case split.Cut():
+			deadline = time.Now().Add(restAfter)
+		case split.Pending():
 			deadline = time.Now().Add(d.gap)
 		}
 		if err := c.SetReadDeadline(deadline); err != nil {
@@ -40,7 +43,7 @@ func (d *Driver) read(_ context.Context, c link.Conn) error {
 			continue
 		}
 		if err != nil {
-			if split.Pending() {
+			if line, bad := split.Flush(); line != nil || bad != nil {
 				d.frame(now, nil, errCut)
 			}
 			return fmt.Errorf("cardline: read: %w", err)

@@ -17,7 +17,8 @@ import (
 type piece struct {
 	bytes []byte
 	pause time.Duration
-	good  bool // a frame that the driver must take
+	rest  []byte // comes behind the pause, and is no frame either
+	good  bool   // a frame that the driver must take
 }
 
 // Present shows a card once: all its frames, with the faults that the seed has
@@ -146,8 +147,13 @@ func (r *Reader) plan(frame []byte) []piece {
 		if r.lines != nil {
 			place = 0 // what has to be waited out must not part frames that confirm each other
 		}
-		if drawn < fault.chance {
-			before[place] = append(before[place], fault.make(frame, rand.New(rand.NewPCG(seed, r.shown))))
+		if drawn >= fault.chance {
+			continue
+		}
+		p := fault.make(frame, rand.New(rand.NewPCG(seed, r.shown)))
+		before[place] = append(before[place], p)
+		if p.rest != nil {
+			before[place] = append(before[place], piece{bytes: p.rest})
 		}
 	}
 	pause := r.cfg.Interval
@@ -157,7 +163,7 @@ func (r *Reader) plan(frame []byte) []piece {
 	var all []piece
 	for i := range r.cfg.Repeat {
 		all = append(all, before[i]...)
-		all = append(all, piece{frame, pause, true})
+		all = append(all, piece{bytes: frame, pause: pause, good: true})
 	}
 	return all
 }
@@ -229,12 +235,12 @@ func (r *Reader) noise(_ []byte, random *rand.Rand) piece {
 	return p
 }
 
-// cut is the first part of a frame. The next one begins with STX; half a line
-// has to be forgotten first.
+// cut is the first part of a frame. The next one begins with STX. Of a line the
+// rest comes too, so late that neither part may be a card.
 func (r *Reader) cut(frame []byte, random *rand.Rand) piece {
 	p := piece{bytes: frame[:1+random.IntN(max(1, len(frame)-2))]}
 	if r.lines != nil {
-		p.pause = stale
+		p.pause, p.rest = stale, frame[len(p.bytes):]
 	}
 	return p
 }

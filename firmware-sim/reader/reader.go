@@ -47,7 +47,7 @@ type Faults struct {
 	BadChecksum float64 // a frame of the card with a wrong checksum; not for lines
 	Ghost       float64 // a frame of a card that is not there, once; an ID-12's is all zeros; not for lines
 	Noise       float64 // bytes that are no frame
-	Cut         float64 // a frame that breaks off in the middle; not for lines ended by silence
+	Cut         float64 // a frame that breaks off in the middle, a line with its rest much later; not for lines ended by silence
 	Bytewise    bool    // every byte is written alone, always
 }
 

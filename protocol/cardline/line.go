@@ -17,6 +17,9 @@ import (
 // badge.
 const MaxBadge = 128
 
+// byteOrderMark is what some programs write in front of UTF-8.
+const byteOrderMark = "\ufeff"
+
 // Line says what a reader's lines look like and what to make of them. The zero
 // value takes a whole line, ended by CR or LF, as the badge.
 type Line struct {
@@ -172,7 +175,12 @@ func (c *Lines) Parse(line []byte) (badge string, err error) {
 	if len(line) > MaxLine {
 		return "", fmt.Errorf("cardline: line of %d bytes, at most %d: %w", len(line), MaxLine, protocol.ErrTooLarge)
 	}
-	text, before := strings.CutPrefix(string(line), c.set.Prefix)
+	text := string(line)
+	if !strings.HasPrefix(c.set.Prefix, byteOrderMark) {
+		// Programs that play a reader begin with it, and nobody sees it in a badge.
+		text = strings.TrimPrefix(text, byteOrderMark)
+	}
+	text, before := strings.CutPrefix(text, c.set.Prefix)
 	text, behind := strings.CutSuffix(text, c.set.Suffix)
 	switch {
 	case !before:

@@ -163,6 +163,7 @@ func TestParseLineErrors(t *testing.T) {
 		{Line{Pattern: `^x(?P<card>\d*)$`}, "x", protocol.ErrMalformed},
 		{Line{Pattern: `^(?:(?P<fc>\d)(?P<cn>\d)|x)$`}, "x", protocol.ErrMalformed},
 		{Line{}, "   ", protocol.ErrMalformed},
+		{Line{}, "\ufeff", protocol.ErrMalformed},
 		{Line{}, "\xff\xfe", protocol.ErrMalformed},
 		{Line{}, "4\x7f2", protocol.ErrMalformed},
 		{Line{}, "4\x1b[2J2", protocol.ErrMalformed},

@@ -47,7 +47,13 @@ func (t Terminator) bytes() (string, error) {
 
 // Splitter cuts a stream of bytes into frames or lines, however the bytes come
 // in. It holds one of them at most, gives up what can't become one, and finds
-// the next one behind it. NUL is dropped: ports put it where parity was wrong.
+// the next one behind it.
+//
+// Ports put a NUL where the parity of a byte was wrong. A frame without that
+// byte is refused by its length and checksum, so NULs are dropped there. A line
+// has neither, and 12\x0045 without it would be another person's number, so a
+// NUL spoils the line that it stands in, in front of or behind; one that nothing
+// follows before the next [Splitter.Flush] is forgotten.
 //
 // It is not safe for concurrent use.
 type Splitter struct {
@@ -58,7 +64,9 @@ type Splitter struct {
 
 	buf  []byte // what came of the next one; of a frame, from its STX on
 	skip bool   // too long, and told: the rest goes up to the next mark
-	junk int    // bytes between frames, not told yet
+	nul  bool   // the line has a NUL
+	cut  bool   // silence broke off a line: what comes up to the next mark may be its rest
+	junk int    // bytes between frames or behind a cut, not told yet
 }
 
 // NewFrames makes a splitter for RDM6300 and ID-12.
@@ -88,6 +96,7 @@ func (s *Splitter) Feed(p []byte) iter.Seq2[[]byte, error] {
 				c &= 0x7f
 			}
 			if c == 0 {
+				s.nul = !s.framed
 				continue
 			}
 			if whole, err := step(c); (whole != nil || err != nil) && !yield(whole, err) {
@@ -98,16 +107,30 @@ func (s *Splitter) Feed(p []byte) iter.Seq2[[]byte, error] {
 }
 
 // Pending reports whether something has begun that [Splitter.Flush] would end.
-func (s *Splitter) Pending() bool { return len(s.buf) > 0 || s.junk > 0 || s.skip }
+func (s *Splitter) Pending() bool {
+	return len(s.buf) > 0 || s.junk > 0 || s.skip || s.nul || s.cut
+}
+
+// Cut reports whether a line was broken off by silence and its rest may still
+// come. Another Flush says that it will not.
+func (s *Splitter) Cut() bool { return s.cut }
 
 // Flush says that no byte came for long, or that the connection ended. It gives
 // the line that silence ends, an error for anything else that was not whole,
 // and nil for both if there was nothing.
+//
+// Behind a line that was broken off so, what comes up to the next terminator is
+// given up too: its rest would be a shorter number, and somebody's.
 func (s *Splitter) Flush() ([]byte, error) {
-	line, skipped, junk := s.buf, s.skip, s.junk
-	s.buf, s.skip, s.junk = s.buf[:0], false, 0
+	line, skipped, nul, cut, junk := s.buf, s.skip, s.nul, s.cut, s.junk
+	s.buf, s.skip, s.nul, s.junk = s.buf[:0], false, false, 0
+	s.cut = !s.framed && s.end != EndIdle && !cut && (skipped || len(line) > 0)
 	switch {
-	case skipped:
+	case cut && junk > 0:
+		return nil, errRest(junk)
+	case cut, skipped:
+	case len(line) > 0 && nul && s.end == EndIdle:
+		return nil, errNUL(len(line))
 	case len(line) > 0 && s.end == EndIdle:
 		return line, nil
 	case len(line) > 0 && s.framed:
@@ -118,6 +141,14 @@ func (s *Splitter) Flush() ([]byte, error) {
 		return nil, errJunk(junk)
 	}
 	return nil, nil
+}
+
+func errNUL(n int) error {
+	return fmt.Errorf("cardline: line of %d bytes with a NUL, which stands for a byte with wrong parity (if it comes with every card, see to baud, data bits and parity): %w", n, protocol.ErrMalformed)
+}
+
+func errRest(n int) error {
+	return fmt.Errorf("cardline: %d bytes behind a line that broke off, which may be its rest: %w", n, protocol.ErrMalformed)
 }
 
 func errJunk(n int) error {
@@ -160,14 +191,22 @@ func (s *Splitter) frame(c byte) ([]byte, error) {
 func (s *Splitter) line(c byte) ([]byte, error) {
 	if s.ends(c) {
 		whole := bytes.TrimSuffix(s.buf, s.before())
-		skipped := s.skip
-		s.buf, s.skip = s.buf[:0], false
-		if skipped || len(whole) == 0 {
+		skipped, nul, rest := s.skip || s.cut, s.nul, s.junk-len(s.before())
+		s.buf, s.skip, s.nul, s.cut, s.junk = s.buf[:0], false, false, false, 0
+		switch {
+		case rest > 0:
+			return nil, errRest(rest)
+		case skipped || len(whole) == 0:
 			return nil, nil
+		case nul:
+			return nil, errNUL(len(whole))
 		}
 		return whole, nil
 	}
-	if s.skip {
+	if s.cut {
+		s.junk++
+	}
+	if s.skip || s.cut {
 		s.buf = s.buf[:0] // the last byte stays: it may be the CR of a CR LF
 	}
 	s.buf = append(s.buf, c)

@@ -34,10 +34,14 @@ func split(s *Splitter, stream string, size int) []string {
 			}
 		}
 	}
+	return flush(s, out)
+}
+
+func flush(s *Splitter, out []string) []string {
 	if pending, err := s.Flush(); err != nil {
-		out = append(out, kindOf(err))
+		return append(out, kindOf(err))
 	} else if len(pending) > 0 {
-		out = append(out, string(pending))
+		return append(out, string(pending))
 	}
 	return out
 }
@@ -49,8 +53,8 @@ func checkSplit(t *testing.T, fresh func() *Splitter, stream string, want ...str
 		if got := split(s, stream, size); !slices.Equal(got, want) {
 			t.Errorf("%q in pieces of %d:\ngot  %q\nwant %q", stream, size, got, want)
 		}
-		if s.Pending() {
-			t.Errorf("%q: something is left behind Flush", stream)
+		if line, err := s.Flush(); line != nil || err != nil || s.Pending() {
+			t.Errorf("%q: something is left behind two Flush: %q, %v", stream, line, err)
 		}
 	}
 }
@@ -97,7 +101,14 @@ func TestSplitLines(t *testing.T) {
 	check(EndAny, "0009351929\r\n0009466639\r\n", "0009351929", "0009466639")
 	check(EndAny, "a\nb\rc\r\nd\n\re", "a", "b", "c", "d", "!incomplete")
 	check(EndAny, "a\tb\x03\r", "a\tb\x03")
-	check(EndAny, "\x00a\x00b\x00\r", "ab")
+	check(EndAny, "12\x0045\r\n12345\r\n", "!malformed", "12345") // not 1245
+	check(EndAny, "\x00245\r124\x00\r7\r", "!malformed", "!malformed", "7")
+	check(EndAny, "\x00a\x00b\x00\r", "!malformed") // told once
+	check(EndAny, "a\r\x00\nb\r\n", "a", "b")       // padding between lines
+	check(EndAny, "\x00\x00\r\n\x00")
+	check(EndCRLF, "a\r\x00\nb\r\n", "!malformed", "b")
+	check(EndIdle, "12\x0045", "!malformed")
+	check(EndIdle, "\x00")
 	check(EndCR, "a\rb\n\r", "a", "b\n")
 	check(EndLF, "a\nb\r\n", "a", "b\r")
 	check(EndCRLF, "a\r\nb\rc\nd\r\r\n", "a", "b\rc\nd\r")
@@ -121,6 +132,54 @@ func TestSplitLines(t *testing.T) {
 
 	if _, err := NewLines("nl", false); err == nil || !strings.Contains(err.Error(), "known: cr, lf, crlf, tab, etx, idle") {
 		t.Error(err)
+	}
+}
+
+// A pause may stand in the middle of a line. What comes behind it is no line of
+// its own, until a terminator or a much longer pause.
+func TestSplitBehindAPause(t *testing.T) {
+	const pause = "|"
+	for end, mark := range map[Terminator]string{EndAny: "\r\n", EndCR: "\r", EndLF: "\n", EndCRLF: "\r\n", EndTab: "\t", EndETX: "\x03"} {
+		for text, want := range map[string][]string{
+			"half|way$12$":    {"!incomplete", "!malformed", "12"},
+			"half|w|12$":      {"!incomplete", "!malformed", "12"}, // the second pause ends it
+			"half|$12$":       {"!incomplete", "12"},
+			"half||12$":       {"!incomplete", "12"},
+			"half|way$ha|$1$": {"!incomplete", "!malformed", "!incomplete", "1"},
+			"\x00|12$":        {"12"}, // NUL ended the line before
+			"1\x00|2$3$":      {"!incomplete", "!malformed", "3"},
+			strings.Repeat("x", MaxLine+9) + "|9$12$": {"!toolarge", "!malformed", "12"},
+			"12$|34$": {"12", "34"},
+		} {
+			s, err := NewLines(end, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{}
+			for part := range strings.SplitAfterSeq(strings.ReplaceAll(text, "$", mark), pause) {
+				stream, paused := strings.CutSuffix(part, pause)
+				for whole, err := range s.Feed([]byte(stream)) {
+					if err != nil {
+						got = append(got, kindOf(err))
+					} else {
+						got = append(got, string(whole))
+					}
+				}
+				if paused {
+					got = flush(s, got)
+				}
+			}
+			if !slices.Equal(got, want) || s.Pending() {
+				t.Errorf("%q with %q:\ngot  %q\nwant %q", text, end, got, want)
+			}
+		}
+	}
+	s, err := NewLines(EndIdle, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := split(s, "12", 1); !slices.Equal(got, []string{"12"}) || s.Cut() {
+		t.Errorf("a pause that ends a line cuts none: %q", got)
 	}
 }
 
