@@ -1,6 +1,7 @@
 package cloudevents
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -49,12 +50,12 @@ type Result struct {
 }
 
 // ParseResults reads the body of an answer with a 2xx status. all is true for
-// a body that names no results, which takes every event: an empty one or an
-// object without that member. Anything else that is not
-// {"results":[...]}, such as a portal's page, is an error, and then nothing is
-// known of any event. Errors wrap [protocol.ErrIncomplete],
-// [protocol.ErrMalformed], [protocol.ErrTooLarge] or, for a status of the
-// future, [protocol.ErrUnsupported].
+// an empty body or {}, which takes every event. Anything else that is not
+// {"results":[...]} is an error, and then nothing is known of any event: a
+// portal's page, and also an object that says something else, since many
+// services tell their errors with status 200. Errors wrap
+// [protocol.ErrIncomplete], [protocol.ErrMalformed], [protocol.ErrTooLarge]
+// or, for a status of the future, [protocol.ErrUnsupported].
 func ParseResults(body []byte) (results []Result, all bool, err error) {
 	if len(body) > MaxResults {
 		return nil, false, fmt.Errorf("cloudevents: answer of %d bytes, at most %d: %w", len(body), MaxResults, protocol.ErrTooLarge)
@@ -63,16 +64,17 @@ func ParseResults(body []byte) (results []Result, all bool, err error) {
 	if s.end() == nil {
 		return nil, true, nil
 	}
-	all = true
+	named, other := false, ""
 	err = s.object(func(name []byte) error {
 		if string(name) != "results" {
+			other = cmp.Or(other, fmt.Sprintf("%.40q", name))
 			_, err := s.skip()
 			return err
 		}
-		if !all {
+		if named {
 			return s.bad("a second results")
 		}
-		all = false
+		named = true
 		return s.array(func() error {
 			if len(results) == MaxEvents {
 				return fmt.Errorf("more than %d results: %w", MaxEvents, protocol.ErrTooLarge)
@@ -88,10 +90,13 @@ func ParseResults(body []byte) (results []Result, all bool, err error) {
 	if err == nil {
 		err = s.end()
 	}
+	if err == nil && !named && other != "" {
+		err = fmt.Errorf(`an object with %s and without "results": %w`, other, protocol.ErrMalformed)
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("cloudevents: answer: %w", err)
 	}
-	return results, all, nil
+	return results, !named, nil
 }
 
 func (s *scanner) result() (r Result, err error) {

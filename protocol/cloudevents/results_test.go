@@ -41,7 +41,11 @@ func TestParseResults(t *testing.T) {
 		{``, 0, true, nil},
 		{" \r\n", 0, true, nil},
 		{`{}`, 0, true, nil},
-		{`{"ok":true,"nested":{"results":[]}}`, 0, true, nil},
+		{" { } ", 0, true, nil},
+		{`{"ok":true,"nested":{"results":[]}}`, 0, false, protocol.ErrMalformed}, // who says something else may say no
+		{`{"status":"error","message":"database is down"}`, 0, false, protocol.ErrMalformed},
+		{`{"Results":[]}`, 0, false, protocol.ErrMalformed},
+		{`{"":0}`, 0, false, protocol.ErrMalformed},
 		{`{"results":[]}`, 0, false, nil}, // names nobody: nothing is answered
 		{`{"results":[{"id":"a","status":"accepted","more":1}],"x":0}`, 1, false, nil},
 		{`{"results":[{"id":"a","status":"park","reason":null,"retry_after":null}]}`, 1, false, nil},
@@ -90,7 +94,7 @@ func TestParseResultsCut(t *testing.T) {
 
 func FuzzParseResults(f *testing.F) {
 	seeds(f)
-	for _, s := range []string{"", "{}", `{"results":[]}`, `{"results":[{"id":"\ud83d\ude00","status":"park","retry_after":0.0015}]}`} {
+	for _, s := range []string{"", "{}", `{"results":[]}`, `{"Results":[]}`, `{"status":"error"}`, `{"results":[{"id":"\ud83d\ude00","status":"park","retry_after":0.0015}]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -98,7 +102,12 @@ func FuzzParseResults(f *testing.F) {
 		switch {
 		case err != nil && !isKind(err):
 			t.Fatalf("%v wraps no kind", err)
-		case err != nil, all:
+		case all:
+			if s := strings.Join(strings.Fields(string(b)), ""); s != "" && s != "{}" {
+				t.Fatalf("takes all: %q", b)
+			}
+			return
+		case err != nil:
 			return
 		case !json.Valid(b):
 			t.Fatalf("parsed, and is no JSON: %q", b)

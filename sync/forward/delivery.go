@@ -17,6 +17,11 @@ import (
 // that is wrong about everything, and no list of broken punches.
 const maxRejected = 20
 
+// maxUnnamed is how many answers in a row may name nothing of what was sent
+// before a person is told. One may be a service that restarts in the middle;
+// one that never names anything will not by itself.
+const maxUnnamed = 5
+
 // maxReason bounds in bytes what is kept of a sink's reason.
 const maxReason = 500
 
@@ -146,8 +151,13 @@ func (f *Forwarder) take(d *delivery, piece []int, receipt Receipt) error {
 		}
 	}
 	if answered == 0 {
-		return fmt.Errorf("forward: the answer names none of the %d punches sent", len(piece))
+		err := fmt.Errorf("forward: the answer names none of the %d punches sent", len(piece))
+		if f.unnamed++; f.unnamed < maxUnnamed {
+			return err
+		}
+		return Misconfigured{fmt.Errorf("%w, %d times in a row; the service must name each with the id that was sent, or say that it took all", err, f.unnamed)}
 	}
+	f.unnamed = 0
 	if d.parked {
 		d.pass() // those it did not name stay parked
 	}

@@ -12,6 +12,7 @@ const (
 	MaxDelay    = maxDelay
 	DeniedDelay = deniedDelay
 	MaxRejected = maxRejected
+	MaxUnnamed  = maxUnnamed
 	GatherTime  = gather
 )
 

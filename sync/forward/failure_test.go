@@ -248,7 +248,14 @@ func TestRejectsEverything(t *testing.T) {
 		if last := end.calls[len(end.calls)-1]; len(last.seqs) != 300-forward.MaxRejected {
 			t.Errorf("the last request has %d punches: not all that wait are tried", len(last.seqs))
 		}
-		r.Wake() // the operator says that they are broken indeed
+		for range 3 { // a new roster says nothing about the service
+			r.Wake()
+			r.after(time.Hour)
+		}
+		if s := r.State(); s.Dead != forward.MaxRejected || s.Alarm == "" {
+			t.Errorf("woken: %+v", s)
+		}
+		r.Release() // the operator says that they are broken indeed
 		r.after(24 * time.Hour)
 		if s := r.State(); s.Dead != 2*forward.MaxRejected {
 			t.Errorf("%+v", s)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,14 +44,16 @@ type Forwarder struct {
 	gather     time.Duration
 	log        *slog.Logger
 
-	wake   chan struct{}
-	status status
+	wake    chan struct{}
+	release atomic.Bool // an operator asks: the brake is let go with the next wake
+	status  status
 
 	// What follows belongs to the goroutine of Run.
 	backoff  backoff
 	tries    tries
 	limit    int  // bytes that the far end is believed to take in one request
 	rejected int  // punches rejected alone since the sink last took one
+	unnamed  int  // answers in a row that named nothing of what was sent
 	woken    bool // Wake was called, and Source.Retry is still to be
 }
 
@@ -91,14 +94,23 @@ func New(cfg Config) (*Forwarder, error) {
 func (f *Forwarder) State() State { return f.status.get() }
 
 // Wake says that the cause of a failure, or of parked punches, may have
-// changed: a new roster came, or an operator asks. A wait is cut short, every
-// parked punch is sent again, and what was learned of the far end (that it
-// rejects everything, or takes little at a time) is forgotten. It may be called from any goroutine and never blocks.
+// changed: a new roster came. A wait is cut short, every parked punch is sent
+// again, and that the far end takes little at a time is forgotten; that it
+// rejects everything is not, see [Forwarder.Release]. It may be called from any
+// goroutine and never blocks.
 func (f *Forwarder) Wake() {
 	select {
 	case f.wake <- struct{}{}:
 	default: // it will wake anyhow
 	}
+}
+
+// Release says that an operator asks for a retry, and answers for it: as Wake,
+// and a sink that rejected many punches in a row is believed once more. Nothing
+// that happens by itself may call it: each call can cost maxRejected punches.
+func (f *Forwarder) Release() {
+	f.release.Store(true)
+	f.Wake()
 }
 
 // Run forwards until ctx ends, and then returns nil. No failure ends it. It
@@ -139,7 +151,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // awake takes a Wake.
 func (f *Forwarder) awake() {
 	f.woken = true
-	f.rejected = 0
+	if f.release.Swap(false) {
+		f.rejected = 0
+	}
 	f.limit = f.batchBytes
 }
 

@@ -52,7 +52,7 @@ func (g *Gateway) retry(ctx context.Context, who, sink string) (*Sent, error) {
 		return nil, err
 	}
 	g.log.Info("an operator has parked punches sent again", "who", who, "sink", sink, "punches", n)
-	f.Wake()
+	f.Release()
 	return &Sent{Sink: sink, Punches: uint64(n)}, nil
 }
 
@@ -82,7 +82,7 @@ func (g *Gateway) replay(ctx context.Context, who string, q *Replay) (*Sent, err
 	}
 	sent.Punches = uint64(len(seqs))
 	g.log.Info("an operator has dead punches sent again", "who", who, "sink", q.Sink, "punches", len(seqs))
-	f.Wake()
+	f.Release()
 	return sent, nil
 }
 

@@ -1,6 +1,7 @@
 package cloudevents
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +27,9 @@ const (
 	maxShown  = 300
 )
 
+// maxRetryAfter bounds what a service may ask for.
+const maxRetryAfter = time.Hour
+
 // answered reads the body of a 2xx answer.
 func (s *Sink) answered(ctx context.Context, resp *http.Response, items []forward.Item) (forward.Receipt, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, cloudevents.MaxResults+1))
@@ -33,12 +38,25 @@ func (s *Sink) answered(ctx context.Context, resp *http.Response, items []forwar
 	}
 	results, all, err := cloudevents.ParseResults(body)
 	if err != nil {
-		return nil, forward.Misconfigured{Err: s.errorf("%s, but this is no answer of an attendance service (%w): %s", resp.Status, err, excerpt(body))}
+		return nil, forward.Misconfigured{Err: s.errorf(`%s, but this is no answer of an attendance service (%w). When it has stored the events it must answer {"results":[...]}, {} or an empty body, and else a status that says so; it says: %s`, resp.Status, err, excerpt(body))}
+	}
+	if all && len(bytes.TrimSpace(body)) == 0 && endedByClose(resp) {
+		return nil, forward.Later{Err: s.errorf("%s, and then the connection was closed: nothing tells an empty answer from a cut one. The service must send Content-Length: 0 or answer {}", resp.Status)}
 	}
 	if all {
 		return forward.All(len(items), forward.Accepted), nil
 	}
 	return s.match(results, items)
+}
+
+// endedByClose reports whether only the end of the connection ended the body,
+// which looks the same when a service or a proxy dies behind the header. HTTP/2
+// ends each body by a word of its own.
+func endedByClose(resp *http.Response) bool {
+	if resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusResetContent {
+		return false // these have no body
+	}
+	return resp.ContentLength < 0 && resp.ProtoMajor < 2 && !slices.Contains(resp.TransferEncoding, "chunked")
 }
 
 var outcomes = map[cloudevents.Status]forward.Outcome{
@@ -138,11 +156,12 @@ func (s *Sink) refused(resp *http.Response) error {
 
 // retryAfter reads Retry-After, as seconds or as a date. A date counts against
 // the server's own clock if it tells that, for ours may be wrong. 0 if there is
-// none.
+// none, and an hour at most, as FORMAT.md promises.
 func retryAfter(resp *http.Response) time.Duration {
 	text := strings.TrimSpace(resp.Header.Get("Retry-After"))
-	if sec, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(sec) * time.Second
+	// More seconds than fit into the number are as many as do.
+	if sec, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(sec, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(text)
 	if err != nil {
@@ -152,7 +171,7 @@ func retryAfter(resp *http.Response) time.Duration {
 	if err != nil {
 		now = time.Now()
 	}
-	return max(0, at.Sub(now))
+	return min(max(0, at.Sub(now)), maxRetryAfter)
 }
 
 // excerpt is the beginning of a body on one line.

@@ -210,6 +210,8 @@ func (s *Sink) request(ctx context.Context, id string) (*http.Request, error) {
 	h := req.Header
 	h.Set("Content-Type", cloudevents.ContentType)
 	h.Set("Accept", "application/json")
+	// The transport would ask for gzip, and hide by what the answer ended.
+	h.Set("Accept-Encoding", "identity")
 	h.Set("User-Agent", s.agent)
 	if s.gzip {
 		h.Set("Content-Encoding", "gzip")

@@ -210,7 +210,7 @@ func TestRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second, other := service.asked[0], service.asked[1], service.asked[2]
-	for name, want := range map[string]string{"Content-Type": "application/cloudevents-batch+json", "Accept": "application/json", "User-Agent": "punchd/1.2.3", "Content-Encoding": ""} {
+	for name, want := range map[string]string{"Content-Type": "application/cloudevents-batch+json", "Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "punchd/1.2.3", "Content-Encoding": ""} {
 		if got := first.Header.Get(name); got != want {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -326,7 +326,10 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"", "none", []forward.Outcome{a, a, a}},
 		{"{}", "none", []forward.Outcome{a, a, a}},
-		{`{"ok":true}`, "none", []forward.Outcome{a, a, a}},
+		{" \r\n", "none", []forward.Outcome{a, a, a}},
+		{`{"ok":true}`, "misconfigured", nil},
+		{`{"status":"error","message":"database is down"}`, "misconfigured", nil},
+		{`{"Results":[]}`, "misconfigured", nil},
 		{`{"results":[]}`, "none", []forward.Outcome{u, u, u}},
 		{`{"results":[{"id":"` + id(2) + `","status":"duplicate"},{"id":"` + id(0) + `","status":"park","reason":"r","retry_after":7}]}`, "none", []forward.Outcome{p, u, d}},
 		{`{"results":[{"id":"` + strings.ToUpper(id(1)) + `","status":"dead"},{"id":"another","status":"dead"},{"id":"` + strings.Repeat("0", 32) + `","status":"dead"}]}`, "none", []forward.Outcome{u, x, u}},
@@ -347,6 +350,9 @@ func TestAnswers(t *testing.T) {
 		r, err := newSink(t, srv.URL).Send(t.Context(), its)
 		if kindOf(err) != c.kind {
 			t.Errorf("%.100s: %v", c.body, err)
+		}
+		if strings.HasPrefix(c.body, `{"status":`) && (!strings.Contains(err.Error(), "database is down") || !strings.Contains(err.Error(), `must answer {"results":[...]}, {} or an empty body`)) {
+			t.Errorf("the operator is not told what to do: %v", err)
 		}
 		var got []forward.Outcome
 		for _, res := range r {
@@ -378,8 +384,9 @@ func TestCutAnswer(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	date := time.Now().Add(-100 * time.Hour).UTC() // the service's clock is wrong
 	for text, want := range map[string]time.Duration{
-		"": 0, "120": 2 * time.Minute, " 7 ": 7 * time.Second, "-1": 0, "soon": 0, "99999999999": 0,
-		date.Add(time.Minute).Format(http.TimeFormat): time.Minute, date.Add(-time.Minute).Format(http.TimeFormat): 0,
+		"": 0, "120": 2 * time.Minute, " 7 ": 7 * time.Second, "-1": 0, "soon": 0, "99999999999": time.Hour, "99999999999999999999999": time.Hour, "3601": time.Hour,
+		date.Add(48 * time.Hour).Format(http.TimeFormat): time.Hour,
+		date.Add(time.Minute).Format(http.TimeFormat):    time.Minute, date.Add(-time.Minute).Format(http.TimeFormat): 0,
 	} {
 		for _, code := range []int{429, 503} {
 			service, srv := newService(t)
