@@ -55,8 +55,23 @@ func newJudgement(cfg *config.Config, s *roster.Snapshot) (*judgement, error) {
 	return j, nil
 }
 
+// What a device's clock may differ by before a person must look at its punches;
+// DESIGN.md says why. The year is older than any punch that can come.
+const (
+	maxSkew    = 5 * time.Minute
+	maxAhead   = 24 * time.Hour
+	oldestYear = 2010
+)
+
+// doubtful reports whether the time of a device's punch can't be believed: its
+// clock was measured to be off, or shows what can't be.
+func doubtful(p *attendance.Punch) bool {
+	return p.Skew != nil && p.Skew.Abs() > maxSkew || p.At.Year() < oldestYear || p.At.Sub(p.ReceivedAt) > maxAhead
+}
+
 // identify finds the employee of a device's punch and judges what can be
-// judged of it without a position: whether that person is employed on that day.
+// judged of it without a position: whether that person is employed on that day,
+// and whether the day can be believed.
 func (j *judgement) identify(p *attendance.Punch) {
 	if p.Site == "" {
 		p.Site = j.site
@@ -65,19 +80,28 @@ func (j *judgement) identify(p *attendance.Punch) {
 	if readsPINs(p.Device.Driver) {
 		find = j.roster.Index.ByPIN
 	}
-	e, ok := find(p.Badge)
-	if !ok {
+	e, known := find(p.Badge)
+	employed := func(at time.Time) bool { return e.EmployedOn(at.In(j.zone).Format(time.DateOnly)) }
+	doubt := doubtful(p)
+	switch {
+	case !known:
 		p.Verdict = attendance.Unverified
 		p.Reasons = append(p.Reasons, attendance.ReasonUnknownBadge)
-		return
-	}
-	p.Employee = e.ID
-	if !e.EmployedOn(p.At.In(j.zone).Format(time.DateOnly)) {
+	case employed(p.At), doubt && employed(p.ReceivedAt):
+		p.Verdict = attendance.Accepted
+	default:
 		p.Verdict = attendance.Refused
 		p.Reasons = append(p.Reasons, attendance.ReasonNotEmployed)
-		return
 	}
-	p.Verdict = attendance.Accepted
+	if known {
+		p.Employee = e.ID
+	}
+	if doubt {
+		p.Reasons = append(p.Reasons, attendance.ReasonClockSkew)
+		if known { // nobody is believed or turned away by a wrong clock
+			p.Verdict = attendance.Flagged
+		}
+	}
 }
 
 // readsPINs reports whether a driver's badges are the user numbers of a
