@@ -291,7 +291,7 @@ func (d *demo) report(s *rig.Summary) error {
 	p.line("  central    %5d distinct events, of %d received in %d requests", s.Central.Distinct, s.Central.Received, s.Central.Requests)
 	p.line("")
 	p.line("Central was away for %.1f s; what waited was there %.1f s after it came back.", s.OutageSeconds, s.DrainSeconds)
-	p.line("lost %d, doubled %d, invented %d, out of order %d", s.Lost, s.Doubled, s.Invented, s.OutOfOrder)
+	p.line("lost %d, doubled %d, invented %d, altered %d, out of order %d", s.Lost, s.Doubled, s.Invented, s.Altered, s.OutOfOrder)
 	for _, x := range s.Examples {
 		p.line("  %s", printable(x))
 	}

@@ -302,7 +302,7 @@ func (b *bench) count() error {
 		return err
 	}
 	t := Check(b.world.Made(false), seen)
-	b.say("%d check-ins promised, %d at central; lost %d, doubled %d, invented %d, out of order %d", t.Promised, t.Held, t.Lost, t.Doubled, t.Invented, t.OutOfOrder)
+	b.say("%d check-ins promised, %d at central; %s", t.Promised, t.Held, t)
 	if !t.Clean() {
 		for _, e := range t.Examples() {
 			b.say("%s", e)

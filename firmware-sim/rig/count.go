@@ -12,19 +12,20 @@ import (
 // reader shows is a promise only if somebody always listened.
 func (w *World) Made(listened bool) []Fact {
 	var facts []Fact
+	who := w.people()
 	for _, t := range w.terminals {
 		for _, e := range t.Log() {
-			facts = append(facts, Fact{t.id, terminalID(e.PIN, e.At, int(e.State), int(e.Verify)), true})
+			facts = append(facts, Fact{t.id, terminalID(e.PIN, e.At, int(e.State), int(e.Verify)), true, who.atTerminal(e, t.skew)})
 		}
 	}
 	if w.reader != nil {
 		for _, m := range w.reader.Made() {
-			facts = append(facts, Fact{ReaderID, m.Badge, m.Promised && listened})
+			facts = append(facts, Fact{ReaderID, m.Badge, m.Promised && listened, who.atReader(m)})
 		}
 	}
 	if w.fleet != nil {
 		for _, m := range w.fleet.Made() {
-			facts = append(facts, Fact{m.Phone, phoneID(m.At, m.Native), m.Promised})
+			facts = append(facts, Fact{m.Phone, phoneID(m.At, m.Native), m.Promised, who.byPhone(m)})
 		}
 	}
 	return facts
@@ -38,11 +39,15 @@ func terminalID(pin string, at attendance.LocalTime, state, verify int) string {
 // phoneID identifies a check-in by the moment at which it was made: to the
 // millisecond, or for OwnTracks to the second.
 func phoneID(at time.Time, native bool) string {
-	precision := time.Second
+	return at.UTC().Truncate(precision(native)).Format(time.RFC3339Nano)
+}
+
+// precision is that of a phone's times.
+func precision(native bool) time.Duration {
 	if native {
-		precision = time.Millisecond
+		return time.Millisecond
 	}
-	return at.UTC().Truncate(precision).Format(time.RFC3339Nano)
+	return time.Second
 }
 
 // Held is what central holds, in order of first arrival. It is read from the
@@ -58,7 +63,7 @@ func (w *World) Held() ([]Seen, []*attendance.Punch, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("rig: event %s at central: %w", events[i].ID, err)
 		}
-		seen[i], punches[i] = Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID}, p
+		seen[i], punches[i] = Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID, Says: told(p)}, p
 	}
 	return seen, punches, nil
 }
@@ -87,6 +92,7 @@ type Summary struct {
 	Doubled    int `json:"doubled"`
 	Invented   int `json:"invented"`
 	OutOfOrder int `json:"out_of_order"`
+	Altered    int `json:"altered"` // told with another employee, time, verdict, direction or method
 
 	OutageSeconds float64  `json:"outage_seconds"`
 	DrainSeconds  float64  `json:"drain_seconds"`
@@ -119,7 +125,7 @@ func (w *World) Summarize(listened bool) (*Summary, error) {
 	stats := w.central.Stats()
 	s := &Summary{
 		Central: CentralCount{stats.Requests, stats.Received, stats.Distinct},
-		Lost:    t.Lost, Doubled: t.Doubled, Invented: t.Invented, OutOfOrder: t.OutOfOrder, Examples: t.Examples(),
+		Lost:    t.Lost, Doubled: t.Doubled, Invented: t.Invented, OutOfOrder: t.OutOfOrder, Altered: t.Altered, Examples: t.Examples(),
 	}
 	for _, term := range w.terminals {
 		s.TerminalPunches += len(term.Log())
@@ -154,7 +160,7 @@ func (w *World) Summarize(listened bool) (*Summary, error) {
 }
 
 // Clean reports whether nothing went wrong.
-func (s *Summary) Clean() bool { return s.Lost+s.Doubled+s.Invented+s.OutOfOrder == 0 }
+func (s *Summary) Clean() bool { return s.Lost+s.Doubled+s.Invented+s.OutOfOrder+s.Altered == 0 }
 
 // ReceiptsDiffer compares the receipts that phones hold with the events that
 // central holds, and describes each difference.

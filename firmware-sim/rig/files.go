@@ -71,8 +71,12 @@ func (w *World) config() string {
 	return b.String()
 }
 
+// leftOn is the last day of those who have left and still have a card and a PIN.
+const leftOn = "2019-12-31"
+
 // roster lists the people of the terminals, the reader's cards and the phones,
-// and the office.
+// and the office. One in eight has left long ago, and one card in four is
+// nobody's.
 func (w *World) roster() *attendance.Roster {
 	r := &attendance.Roster{Version: "simulated"}
 	if len(w.terminals) > 0 { // of one seed, so all know the same people
@@ -81,10 +85,20 @@ func (w *World) roster() *attendance.Roster {
 		}
 	}
 	if w.reader != nil {
+		staff := len(r.Employees)
 		for i, card := range w.reader.Cards() {
-			if i < len(r.Employees) { // the others are nobody's
+			switch {
+			case i%4 == 3:
+			case i < staff:
 				r.Employees[i].Badges = []string{card}
+			case staff == 0: // no terminal knows anybody
+				r.Employees = append(r.Employees, attendance.Employee{ID: "C" + card, Badges: []string{card}})
 			}
+		}
+	}
+	for i := range r.Employees {
+		if i%8 == 1 {
+			r.Employees[i].Until = leftOn
 		}
 	}
 	if w.fleet != nil {

@@ -59,7 +59,7 @@ type killRun struct {
 
 // Kill kills a daemon under load again and again, starts it again each time,
 // and counts at the end. A round fails if the daemon ended by itself, or if a
-// fact that was made in it is lost, doubled or out of order.
+// fact that was made in it is lost, doubled, altered or out of order.
 func Kill(ctx context.Context, cfg KillConfig) (err error) {
 	r := &killRun{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 1)), fails: map[int]string{}}
 	if r.world, err = NewWorld(killScene(cfg.Seed)); err != nil {
@@ -187,8 +187,8 @@ func (r *killRun) judge() error {
 		}
 	}
 	stats := r.world.Central().Stats()
-	if _, err := fmt.Fprintf(r.cfg.Out, "%d facts made, %d promised, %d at central (%d requests, %d events, %d of them again); lost %d, doubled %d, invented %d, out of order %d\n",
-		t.Made, t.Promised, t.Held, stats.Requests, stats.Received, stats.Duplicates, t.Lost, t.Doubled, t.Invented, t.OutOfOrder); err != nil {
+	if _, err := fmt.Fprintf(r.cfg.Out, "%d facts made, %d promised, %d at central (%d requests, %d events, %d of them again); %s\n",
+		t.Made, t.Promised, t.Held, stats.Requests, stats.Received, stats.Duplicates, t); err != nil {
 		return err
 	}
 	return report(r.cfg.Out, r.cfg.Seed, r.cfg.Rounds, r.fails)

@@ -70,6 +70,7 @@ type World struct {
 type terminal struct {
 	*zk.Terminal
 	id       string
+	skew     time.Duration // of its clock, as it began: the rig does not follow one that jumps
 	listener net.Listener
 }
 
@@ -130,7 +131,7 @@ func (w *World) openTerminals() error {
 		if err != nil {
 			return err
 		}
-		w.terminals = append(w.terminals, &terminal{t, id, l})
+		w.terminals = append(w.terminals, &terminal{t, id, c.Quirks.ClockSkew, l})
 	}
 	return nil
 }

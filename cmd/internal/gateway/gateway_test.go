@@ -92,8 +92,9 @@ func (s *site) config() *config.Config {
 	return cfg
 }
 
-// start runs the gateway and waits until it is ready.
-func (s *site) start() {
+// start runs the gateway, changed before it runs if that is asked for, and waits
+// until it is ready.
+func (s *site) start(change ...func(*Gateway)) {
 	s.t.Helper()
 	ready := make(chan struct{})
 	g, err := New(s.t.Context(), s.config(), Options{Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Ready: func() { close(ready) }})
@@ -101,6 +102,9 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	s.gateway = g
+	for _, c := range change {
+		c(g)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
@@ -143,7 +147,7 @@ func (s *site) clean(limit time.Duration) *rig.Tally {
 		tally := rig.Check(s.world.Made(true), seen)
 		if tally.Lost == 0 || time.Now().After(deadline) {
 			if !tally.Clean() {
-				s.t.Errorf("lost %d, doubled %d, invented %d, out of order %d of %d; %q", tally.Lost, tally.Doubled, tally.Invented, tally.OutOfOrder, tally.Made, tally.Examples())
+				s.t.Errorf("%s of %d; %q", tally, tally.Made, tally.Examples())
 			}
 			return tally
 		}
