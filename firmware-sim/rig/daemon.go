@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,8 +84,8 @@ func (p *Process) Stop(limit time.Duration) error {
 // Exited is closed when the daemon has ended, by itself or not.
 func (p *Process) Exited() <-chan struct{} { return p.done }
 
-// Ready waits until the daemon answers on its control socket. It returns an
-// error if the daemon ends instead, or when ctx does.
+// Ready waits until the daemon answers on its control socket, and phones can
+// connect. It returns an error if the daemon ends instead, or when ctx does.
 func (p *Process) Ready(ctx context.Context) error {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -100,8 +101,12 @@ func (p *Process) Ready(ctx context.Context) error {
 			return err
 		}
 		if resp, err := client.Do(req); err == nil {
-			ok := resp.StatusCode == http.StatusOK
-			if err := resp.Body.Close(); err == nil && ok {
+			var status struct {
+				Phones struct{ Online bool }
+			}
+			err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status)
+			err = errors.Join(err, resp.Body.Close())
+			if err == nil && resp.StatusCode == http.StatusOK && status.Phones.Online {
 				return nil
 			}
 		}
