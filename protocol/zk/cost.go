@@ -34,24 +34,29 @@ type meter struct {
 	layout Layout
 	now    attendance.LocalTime // the host's clock, 0 if not known
 
-	before []byte // the record before, to see repetitions
-	sane   bool   // whether that one was sane
-	prev   attendance.LocalTime
-	seen   bool // prev is set
+	before         []byte // the record before, to see repetitions
+	possible, sane bool   // whether that one was
+	prev           attendance.LocalTime
+	seen           bool // prev is set
+	steps, rising  int  // from one time to the next, and those not back
+	lately         int  // records of the last 400 days
 }
 
-// weigh is the cost of a record, and whether it can be one at all: a real date
-// not far in the future, a person, and codes in known use.
-func (m *meter) weigh(b []byte) (cost int, sane bool) {
-	if m.sane && bytes.Equal(b, m.before) {
+// weigh is the cost of a record, whether it can be one (a real date, a person,
+// and one thing at most that is odd), and whether it is sane: nothing is odd. Odd
+// are codes in no known use, a date far ahead, and a PIN of other characters than
+// are in most. Text that is no log is odd in several at once.
+func (m *meter) weigh(b []byte) (cost int, possible, sane bool) {
+	if m.possible && bytes.Equal(b, m.before) {
 		// A repetition says nothing new of the layout; so that it does not
 		// count for any, its cost goes by length.
-		return len(b), true
+		m.step(m.prev)
+		return len(b), true, m.sane
 	}
 	f := m.layout.fields(b)
 	at, ok := unpack(f.time)
 	cost = m.timeCost(at, ok) + verifyCost(f.verify) + stateCost(f.state)
-	person := false
+	person, odd := false, 0
 	switch {
 	case m.layout == Layout16:
 		cost += numberCost(f.number, 5) + workCodeCost(f.workCode)
@@ -70,14 +75,37 @@ func (m *meter) weigh(b []byte) (cost int, sane bool) {
 			cost += extraCost(c)
 		}
 		pin := cutNUL(f.pin)
-		person = len(pin) > 0 && !slices.ContainsFunc(pin, func(c byte) bool { return pinByteCost(c) > letterCost })
+		person = len(pin) > 0 && !slices.ContainsFunc(pin, func(c byte) bool { return pinByteCost(c) > printableCost })
+		if slices.ContainsFunc(pin, func(c byte) bool { return pinByteCost(c) > letterCost }) {
+			odd++
+		}
 	}
-	sane = ok && person && knownVerify(f.verify) && knownState(f.state) && (m.now == 0 || at < m.now+10*year)
-	m.before, m.sane = b, sane
+	for _, is := range []bool{!knownVerify(f.verify), !knownState(f.state), m.now != 0 && at >= m.now+10*year} {
+		if is {
+			odd++
+		}
+	}
+	possible, sane = ok && person && odd <= 1, ok && person && odd == 0
+	m.before, m.possible, m.sane = b, possible, sane
 	if ok {
+		m.step(at)
 		m.prev, m.seen = at, true
 	}
-	return min(cost, 8*len(b)+costDamage), sane
+	return min(cost, 8*len(b)+costDamage), possible, sane
+}
+
+// step counts what the times of the records tell of each other and of now.
+func (m *meter) step(to attendance.LocalTime) {
+	if m.now != 0 && to > m.now-400*day && to <= m.now+2*day {
+		m.lately++
+	}
+	if !m.seen {
+		return
+	}
+	m.steps++
+	if to >= m.prev {
+		m.rising++
+	}
 }
 
 // timeCost is the least of what two ways of telling a time take: as a date, or
@@ -191,17 +219,21 @@ func pinLengthCost(n int) int {
 	return 12
 }
 
-// letterCost is what a letter takes in a PIN. What takes more is in none.
-const letterCost = 8
+// What a letter takes in a PIN, and what another character does that can be
+// printed. What takes more is in none.
+const (
+	letterCost    = 8
+	printableCost = 10
+)
 
 func pinByteCost(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return 4
-	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', c == '-', c == '_', c == '.':
+	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', c == '-', c == '_', c == '.', c == '/':
 		return letterCost
 	case ' ' <= c && c <= '~':
-		return 10
+		return printableCost
 	}
 	return 14
 }

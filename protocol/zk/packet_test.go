@@ -334,3 +334,23 @@ func BenchmarkChecksum(b *testing.B) {
 		checksum(packet)
 	}
 }
+
+// TestSplitterBegins holds that a frame is known by its header before it is
+// whole.
+func TestSplitterBegins(t *testing.T) {
+	frame := AppendFrame(nil, Packet{Command: CmdData, Session: 7, Reply: 9, Data: make([]byte, 100)})
+	for n := range len(frame) {
+		var s Splitter
+		if err := s.Feed(frame[:n]); err != nil {
+			t.Fatal(err)
+		}
+		p, ok := s.Begins()
+		if ok != (n >= 16) || ok && (p.Command != CmdData || p.Session != 7 || p.Reply != 9) {
+			t.Errorf("%d bytes: %+v, %v", n, p, ok)
+		}
+	}
+	s := Splitter{unread: []byte(strings.Repeat("noise", 10))}
+	if p, ok := s.Begins(); ok {
+		t.Errorf("%+v", p)
+	}
+}

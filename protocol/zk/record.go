@@ -148,6 +148,28 @@ func parseRecord(b []byte, l Layout, pins interner) (Record, error) {
 	return r, nil
 }
 
+// Salvage reads what can be read of a record that [ParseRecords] gives back as
+// bad: At is 0 if its time is no date, and PIN and UID are empty if they name
+// nobody. It needs all bytes of the record.
+func Salvage(raw []byte, l Layout) (Record, error) {
+	if !l.Valid() || len(raw) != l.Size() {
+		return Record{}, fmt.Errorf("zk: %d bytes are no whole attendance record of the layout %v: %w", len(raw), l, protocol.ErrMalformed)
+	}
+	f := l.fields(raw)
+	r := Record{UID: f.uid, Verify: f.verify, State: f.state, WorkCode: f.workCode, Raw: raw}
+	if at, ok := unpack(f.time); ok {
+		r.At = at
+	}
+	switch pin := cutNUL(f.pin); {
+	case !printable(pin):
+	case len(pin) > 0:
+		r.PIN = string(pin)
+	case f.number != 0:
+		r.PIN = strconv.FormatUint(uint64(f.number), 10)
+	}
+	return r, nil
+}
+
 // interner keeps one string for each PIN: a log names the same few hundred
 // people a hundred thousand times.
 type interner map[string]string

@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,6 +58,18 @@ func (s *Splitter) Next() (Packet, error) {
 	}
 	s.begun = true
 	return p, err
+}
+
+// Begins tells the header of the packet whose frame has begun and is not whole
+// yet, as far as it can be seen already: a reader that waits for an answer can
+// tell it from something else that comes in between.
+func (s *Splitter) Begins() (p Packet, ok bool) {
+	const whole = 2 * headerSize // of the frame and of the packet: command, checksum, session, reply
+	if len(s.unread) < whole || string(s.unread[:len(magic)]) != magic {
+		return Packet{}, false
+	}
+	b, le := s.unread[headerSize:], binary.LittleEndian
+	return Packet{Command: Command(le.Uint16(b)), Session: le.Uint16(b[4:]), Reply: le.Uint16(b[6:])}, true
 }
 
 // Waiting is how many bytes of an unfinished frame, or not yet taken out, are
