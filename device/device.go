@@ -17,7 +17,8 @@ import (
 //
 // The driver fills in what the device said (Badge, Device, DeviceTime, Zone,
 // At, ReceivedAt, Skew, State, Verify, Method, Direction, Key, Evidence.Raw);
-// who it was and what it is worth is decided behind Emit.
+// who it was and what it is worth is decided behind Emit. Only what it could not
+// read of a log has the reason malformed already, and stays as it is.
 type Emit func(ctx context.Context, punches []attendance.Punch) error
 
 // Driver runs one device until its context ends.

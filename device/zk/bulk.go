@@ -121,6 +121,9 @@ func (s *session) chunk(ctx context.Context, c zk.Chunk, limit time.Time) ([]byt
 	switch {
 	case b.Kind == zk.BulkReady:
 		return nil, fmt.Errorf("chunk announced anew: %w", protocol.ErrMalformed)
+	case b.Kind == zk.BulkStream && b.Size != int(c.Size):
+		// Now, and not when all of it has been collected.
+		return nil, fmt.Errorf("chunk of %d bytes announced with %d: %w", c.Size, b.Size, protocol.ErrMalformed)
 	case b.Kind == zk.BulkStream:
 		if data, err = s.stream(ctx, b, limit); err != nil {
 			return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/zk"
@@ -22,8 +21,6 @@ type event struct {
 	hash   uint64     // by which its repetition is known, 0 if it can't be read
 	form   int        // bytes of a record in it
 	record *zk.Record // nil if it does not tell exactly one that can be read
-	at     time.Time  // gateway clock when it came
-	asked  bool       // the terminal's count was asked for because of it
 	reads  int        // that began after it came and have not found it
 }
 
@@ -48,7 +45,7 @@ func (s *session) hear(ctx context.Context, p zk.Packet) error {
 		return s.acknowledge(ctx)
 	}
 	n := &s.news
-	e := event{at: now()}
+	e := event{}
 	// An event that can't be read, or that tells several punches, is a hint to
 	// read the log like any other.
 	if form, records, err := zk.ParsePunches(p.Data); err == nil {
@@ -99,33 +96,16 @@ func (d *Driver) register(ctx context.Context, s *session) error {
 	return nil
 }
 
-// serve makes durable what the waiting events tell: by one of them alone if it
-// may be believed, and else by the log if a read may begin.
-func (d *Driver) serve(ctx context.Context, s *session, rested bool) error {
+// serve makes durable what the waiting events tell, by reading the log. An event
+// itself is never handed over: it may tell another verify code, state or second
+// than the log does of the same punch, which would then be two, and no number of
+// events that agreed says that the next one will.
+func (d *Driver) serve(ctx context.Context, s *session) error {
 	said, err := d.counts(ctx, s)
 	if err != nil {
 		return err
 	}
-	t := &d.terminal
-	switch {
-	case d.believable(s) && said.told && int(said.Records) == len(t.log)+t.ahead+1:
-		return d.believe(ctx, s)
-	case rested:
-		return d.read(ctx, s, said)
-	}
-	for i := range s.news.waiting {
-		s.news.waiting[i].asked = true
-	}
-	return nil
-}
-
-// believable reports whether the one event that waits says what the log says,
-// as far as experience goes. It must also follow directly on what is known,
-// which only the terminal's count can tell.
-func (d *Driver) believable(s *session) bool {
-	t := &d.terminal
-	return len(s.news.waiting) == 1 && !s.news.overflow && t.comparable(s.news.waiting[0]) &&
-		t.hits >= proven && t.hints == "" && !t.lies && d.readErr == nil && len(t.unproven) < maxUnproven
+	return d.read(ctx, s, said)
 }
 
 // comparable reports whether an event names its person as the log does. A slot
@@ -140,21 +120,9 @@ func (t *terminal) comparable(e event) bool {
 	return t.layout != 0 && e.form >= 32
 }
 
-// believe hands over what the one event that waits tells.
-func (d *Driver) believe(ctx context.Context, s *session) error {
-	t, e := &d.terminal, s.news.waiting[0]
-	p := d.punch(*e.record, reading{at: e.at, skew: t.skew})
-	if err := d.emit(ctx, []attendance.Punch{p}); err != nil {
-		return err
-	}
-	t.ahead++
-	t.unproven[factOf(*e.record)] = 0
-	return d.settle(ctx, s, 0, nil)
-}
-
 // settle acknowledges the events that are served. After a read of the log, read
 // is how many of them had come before it began, and find searches in it.
-func (d *Driver) settle(ctx context.Context, s *session, read int, find func(fact) bool) error {
+func (d *Driver) settle(ctx context.Context, s *session, read int, find func(sighting) bool) error {
 	var rest []event
 	for i, e := range s.news.waiting {
 		if i < read {
@@ -175,41 +143,39 @@ func (d *Driver) settle(ctx context.Context, s *session, read int, find func(fac
 	return nil
 }
 
-// served reports whether what an event tells is durable, as far as it can be,
-// and learns from whether the log has it. Find is nil if no log was just read.
-func (d *Driver) served(e event, find func(fact) bool) bool {
+// served reports whether what an event tells is durable, as far as it can be.
+// Find is nil if no log was just read.
+func (d *Driver) served(e event, find func(sighting) bool) bool {
 	t := &d.terminal
 	switch {
 	case e.hash != 0 && t.acked.has(e.hash):
 		return true
-	case !t.comparable(e):
+	case !t.comparable(e) || t.unlike:
 		return e.reads > 0
 	}
-	f := factOf(*e.record)
-	_, believed := t.unproven[f]
+	told := sighting{e.record.PIN, e.record.At}
 	switch {
-	case t.recent.has(f), t.hints == "" && find != nil && find(f):
-		if t.hits++; t.hits == proven && t.hints == "" {
-			d.log.Info("events are believed: they say what the log says")
-		}
+	// Somebody may punch twice in two seconds: before a read, near is no proof.
+	case t.recent.has(told), e.reads > 0 && t.recent.find(told.near), find != nil && find(told):
 		return true
-	case believed:
-		return true
-	case t.hints != "":
-		return e.reads > 0
 	case e.reads > 1:
 		// Once can be too soon: some tell an event before they write the log.
-		d.distrust("an event was not in the log as it was told")
-		d.log.Warn("this event was not in the log", "event", fmt.Sprintf("%x", e.record.Raw))
+		t.unlike = true
+		d.learn(func(q *quirks) { q.unlike = true })
+		d.log.Warn("this event is not in the log, which is what counts", "event", fmt.Sprintf("%x", e.record.Raw))
 		return true
 	}
 	return false
 }
 
-// distrust makes events hints for as long as this terminal is known.
-func (d *Driver) distrust(why string) {
-	d.terminal.hints = why
-	clear(d.terminal.unproven)
-	d.learn(func(q *quirks) { q.hints = why })
-	d.log.Warn("events are only hints from now on", "reason", why)
+// sighting is a person at a time: enough to know an event's record by, whose
+// codes and second may be others.
+type sighting struct {
+	pin string
+	at  attendance.LocalTime
+}
+
+// near reports whether two may be the same.
+func (a sighting) near(b sighting) bool {
+	return a.pin == b.pin && max(a.at, b.at)-min(a.at, b.at) <= 2000
 }

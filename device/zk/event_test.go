@@ -15,7 +15,7 @@ import (
 	"github.com/punchd/punchd/protocol/zk"
 )
 
-// live is a terminal with some records whose events are believed.
+// live is a terminal with some records, which tells events.
 func live(t *testing.T, change func(*fake)) (*rig, []zk.Record) {
 	t.Helper()
 	f := newFake(t)
@@ -25,25 +25,14 @@ func live(t *testing.T, change func(*fake)) (*rig, []zk.Record) {
 	records := someRecords(f.layout, 50, yesterday, 9)
 	f.add(records...)
 	r := newRig(t, f, nil)
-	for i := range proven {
-		rec, e := f.punch(fmt.Sprint(201 + i))
-		if f.layout == zk.Layout16 {
-			e = f.event(12, rec)
-		}
-		records = append(records, rec)
-		f.send(e)
-		r.pass(2 * time.Second)
-	}
+	r.pass(2 * time.Second)
 	r.wants(records...)
-	if f.acknowledged() != proven || !strings.Contains(r.log.text(), "events are believed") {
-		t.Fatalf("%d events acknowledged, log\n%s", f.acknowledged(), r.log.text())
-	}
 	return r, records
 }
 
-// TestBelieved holds that an event is handed over at once, with its own bytes,
-// once events have earned it.
-func TestBelieved(t *testing.T) {
+// TestEvents holds that an event has the log read at once, and that what is
+// handed over comes from there.
+func TestEvents(t *testing.T) {
 	for name, c := range map[string]struct {
 		layout zk.Layout
 		form   int
@@ -59,31 +48,55 @@ func TestBelieved(t *testing.T) {
 				reads := f.reads()
 				for i := range 10 {
 					rec, _ := f.punch(fmt.Sprint(301 + i))
-					e := f.event(c.form, rec)
 					want = append(want, rec)
-					r.pass(700 * time.Millisecond)
-					f.send(e)
+					f.send(f.event(c.form, rec))
 					synctest.Wait()
 					r.wants(want...)
 					p := r.store.list()[len(r.store.list())-1]
-					if string(p.Evidence.Raw) != string(e.Data) || !p.ReceivedAt.Equal(time.Now()) {
+					if string(p.Evidence.Raw) != string(f.log[len(f.log)-c.layout.Size():]) || !p.ReceivedAt.Equal(time.Now()) {
 						t.Errorf("evidence %x received at %v", p.Evidence.Raw, p.ReceivedAt)
 					}
+					r.pass(2 * time.Second)
 				}
-				if f.reads() != reads || f.acknowledged() != proven+10 {
+				if f.reads() != reads+10 || f.acknowledged() != 10 {
 					t.Errorf("%d reads for 10 events, %d acknowledged", f.reads()-reads, f.acknowledged())
 				}
-				// The next read finds them and says nothing else.
-				r.pass(11 * time.Minute)
+				r.wantNote("not in its log", false)
+			})
+		})
+	}
+}
+
+// TestEventsThatDiffer holds that no punch is doubled, not even one, however
+// long events agreed with the log before they tell another verify code, state or
+// second than it.
+func TestEventsThatDiffer(t *testing.T) {
+	for name, odd := range map[string]func(*zk.Record){
+		"verify": func(r *zk.Record) { r.Verify = 15 },
+		"state":  func(r *zk.Record) { r.State = 255 },
+		"second": func(r *zk.Record) { r.At += 1000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				today(t)
+				r, want := live(t, nil)
+				f := r.fake
+				for i := range 80 {
+					rec, e := f.punch(fmt.Sprint(301 + i%7))
+					want = append(want, rec)
+					if i >= 20 && i%3 > 0 {
+						odd(&rec)
+						e = f.event(32, rec)
+					}
+					f.send(e)
+					r.pass(time.Duration(1+i%9) * time.Second)
+				}
+				r.pass(time.Minute)
 				r.wants(want...)
-				if f.reads() != reads+1 {
-					t.Errorf("%d reads", f.reads()-reads)
+				if f.acknowledged() != 80 {
+					t.Errorf("%d of 80 events acknowledged", f.acknowledged())
 				}
-				r.end()
-				if n := len(r.driver.terminal.unproven); n != 0 {
-					t.Errorf("%d events unproven", n)
-				}
-				r.wantNote("hints", false)
+				r.wantNote("not in its log", false)
 			})
 		})
 	}
@@ -103,10 +116,11 @@ func TestHints(t *testing.T) {
 		tell   func(f *fake, r zk.Record) zk.Packet
 		note   bool
 	}{
-		"another verify code": {zk.Layout40, change(func(r *zk.Record) { r.Verify = 2 }), true},
-		"another state":       {zk.Layout40, change(func(r *zk.Record) { r.State = 255 }), true},
+		"another verify code": {zk.Layout40, change(func(r *zk.Record) { r.Verify = 2 }), false},
+		"another state":       {zk.Layout40, change(func(r *zk.Record) { r.State = 255 }), false},
 		"another PIN":         {zk.Layout40, change(func(r *zk.Record) { r.PIN = "99" }), true},
-		"another second":      {zk.Layout40, change(func(r *zk.Record) { r.At += 1000 }), true},
+		"another second":      {zk.Layout40, change(func(r *zk.Record) { r.At += 1000 }), false},
+		"a minute later":      {zk.Layout40, change(func(r *zk.Record) { r.At += 60000 }), true},
 		"the slot":            {zk.Layout40, func(f *fake, r zk.Record) zk.Packet { return f.event(10, r) }, false},
 		"a number for text":   {zk.Layout40, func(f *fake, r zk.Record) zk.Packet { return f.event(12, r) }, false},
 		"slots in both":       {zk.Layout8, func(f *fake, r zk.Record) zk.Packet { return f.event(14, r) }, false},
@@ -149,7 +163,7 @@ func TestHints(t *testing.T) {
 						}
 					}
 				}
-				r.wantNote("only hints", c.note)
+				r.wantNote("not in its log", c.note)
 			})
 		})
 	}
@@ -197,7 +211,7 @@ func TestOrder(t *testing.T) {
 			}
 			r.pass(2 * time.Minute)
 			r.wants(want...)
-			r.wantNote("hints", false)
+			r.wantNote("not in its log", false)
 			if t.Failed() {
 				t.Fatalf("seed %d", seed)
 			}
@@ -235,21 +249,22 @@ func TestToldTooSoon(t *testing.T) {
 		f.send(f.event(32, rec))
 		r.pass(0)
 		r.wants(want...)
-		if f.acknowledged() != proven {
+		if f.acknowledged() != 0 {
 			t.Error("acknowledged, and not durable")
 		}
 		f.add(rec)
 		r.pass(2 * time.Second)
 		want = append(want, rec)
 		r.wants(want...)
-		if f.acknowledged() != proven+1 {
+		if f.acknowledged() != 1 {
 			t.Error("not acknowledged")
 		}
-		r.wantNote("hints", false)
+		r.wantNote("not in its log", false)
 	})
 }
 
-// TestNeverInTheLog has an event that was believed and that no read finds.
+// TestNeverInTheLog has an event that no read finds: it makes no punch, and is
+// told.
 func TestNeverInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		today(t)
@@ -259,18 +274,12 @@ func TestNeverInTheLog(t *testing.T) {
 		told := real
 		told.PIN = "302"
 		f.send(f.event(32, told))
-		r.pass(0)
-		r.wants(append(want, told)...)
-		r.pass(21 * time.Minute)
-		r.wants(append(want, told, real)...)
-		r.wantNote("only hints to read the log: an event that was handed over is not in the log", true)
-		// From now on the log decides.
-		rec, _ := f.punch("303")
-		other := rec
-		other.Verify = 15
-		f.send(f.event(32, other))
-		r.pass(2 * time.Second)
-		r.wants(append(want, told, real, rec)...)
+		r.pass(time.Minute)
+		r.wants(append(want, real)...)
+		r.wantNote("it tells events that are not in its log", true)
+		if f.acknowledged() != 1 || !strings.Contains(r.log.text(), "this event is not in the log") {
+			t.Errorf("%d acknowledged, log\n%s", f.acknowledged(), r.log.text())
+		}
 	})
 }
 
@@ -330,7 +339,7 @@ func TestOverflow(t *testing.T) {
 		if n := f.acknowledged() - acks; n < maxQueue || n > 3*maxQueue {
 			t.Errorf("%d events acknowledged", n)
 		}
-		r.wantNote("hints", false)
+		r.wantNote("not in its log", false)
 	})
 }
 
@@ -347,12 +356,12 @@ func TestAcknowledge(t *testing.T) {
 		r.pass(5 * time.Second)
 		f.send(e)
 		r.pass(5 * time.Second)
-		if f.acknowledged() != proven {
+		if f.acknowledged() != 0 {
 			t.Error("acknowledged while Emit had not answered")
 		}
 		r.end()
 		r.wants(want...)
-		if f.acknowledged() != proven {
+		if f.acknowledged() != 0 {
 			t.Error("acknowledged though Emit failed")
 		}
 
@@ -364,8 +373,8 @@ func TestAcknowledge(t *testing.T) {
 		f.send(e)
 		r.pass(time.Second)
 		r.wants(want...)
-		if f.acknowledged() != proven+2 {
-			t.Errorf("%d acknowledged", f.acknowledged()-proven)
+		if f.acknowledged() != 2 {
+			t.Errorf("%d acknowledged", f.acknowledged())
 		}
 	})
 }
@@ -384,7 +393,7 @@ func TestEmitFails(t *testing.T) {
 			want = append(want, rec)
 			r.pass(36 * time.Second)
 		}
-		if f.acknowledged() != proven || len(r.store.list()) != len(want)-100 {
+		if f.acknowledged() != 0 || len(r.store.list()) != len(want)-100 {
 			t.Errorf("%d acknowledged, %d punches", f.acknowledged(), len(r.store.list()))
 		}
 		if s := r.driver.State(); !strings.Contains(s.LastError, "could not be made durable: no space left on device") {
@@ -476,6 +485,6 @@ func TestOldEvents(t *testing.T) {
 		if f.acknowledged() != len(old) {
 			t.Errorf("%d of %d acknowledged", f.acknowledged(), len(old))
 		}
-		r.wantNote("hints", false)
+		r.wantNote("not in its log", false)
 	})
 }

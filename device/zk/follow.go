@@ -42,9 +42,8 @@ func (d *Driver) follow(ctx context.Context, s *session) error {
 			return err
 		}
 		if s.news.any() {
-			rested := !time.Now().Before(d.terminal.rest)
-			if rested || d.believable(s) && !s.news.waiting[0].asked {
-				if err := d.serve(ctx, s, rested); err != nil {
+			if !time.Now().Before(d.terminal.rest) {
+				if err := d.serve(ctx, s); err != nil {
 					return err
 				}
 				continue
@@ -74,7 +73,7 @@ func (d *Driver) poll(ctx context.Context, s *session) error {
 	}
 	t := &d.terminal
 	t.polls++
-	known := len(t.log) + t.ahead
+	known := len(t.log)
 	believed := said.told && !t.lies
 	switch {
 	case d.readErr != nil, believed && int(said.Records) != known:

@@ -200,7 +200,7 @@ func TestClearedLog(t *testing.T) {
 			r.pass(3 * time.Second)
 			r.wants(want...)
 		}
-		r.wantNote("hints", false)
+		r.wantNote("not in its log", false)
 		r.wantNote("cleared or changed 1 times", true)
 		// A record in the middle changes: everything is handed over again, and
 		// the journal drops what it has.
@@ -276,49 +276,6 @@ func TestRoundTripHalved(t *testing.T) {
 		r.pass(2 * time.Minute)
 		if s := r.driver.State(); s.Skew == nil || *s.Skew != -2*time.Second {
 			t.Errorf("skew %v", s.Skew)
-		}
-	})
-}
-
-// TestDamagedRecords holds that what can't be read is told, once, and holds
-// nothing up.
-func TestDamagedRecords(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		today(t)
-		f := newFake(t)
-		f.shape = chunks
-		want := someRecords(zk.Layout40, 2500, yesterday, 1)
-		f.add(want...)
-		for _, i := range []int{0, 999, 1000, 2400} {
-			copy(f.log[40*i+27:], "\xff\xff\xff\xff") // no date
-		}
-		f.log = append(f.log, f.log[:17]...) // and one is cut off
-		bad := []int{2400, 1000, 999, 0}
-		for _, i := range bad {
-			want = slices.Delete(want, i, i+1)
-		}
-		r := newRig(t, f, still)
-		r.wants(want...)
-		r.pass(11 * time.Minute) // it is read again
-		f.hangUp()
-		r.pass(time.Minute)
-		s := r.driver.State()
-		if s.BadFrames != 5 || s.LastError != "" || s.LogCount != 2500 {
-			t.Errorf("state %+v", s)
-		}
-		r.wantNote("5 records of the log can't be read", true)
-		r.wantNote("the last record has 17 of 40 bytes", true)
-		if n := strings.Count(r.log.text(), "a record of the terminal's log can't be read"); n != 5 {
-			t.Errorf("told %d times", n)
-		}
-		if !strings.Contains(r.log.text(), fmt.Sprintf("record=%x", f.log[40*2400:40*2401])) {
-			t.Error("the bytes of a record are nowhere")
-		}
-		// The rest of the last one arrives.
-		f.set(func() { f.log = append(f.log[:2500*40], f.log[40:80]...) })
-		r.pass(11 * time.Minute)
-		if s := r.driver.State(); s.LogCount != 2501 || s.BadFrames != 5 {
-			t.Errorf("state %+v", s)
 		}
 	})
 }
@@ -527,7 +484,7 @@ func TestTwins(t *testing.T) {
 		f.send(e)
 		r.pass(time.Minute)
 		r.wants(append(want, rec, next)...)
-		r.wantNote("hints", false)
+		r.wantNote("not in its log", false)
 		r.wantNote("not believed", false)
 	})
 }

@@ -62,9 +62,16 @@ func (d *Driver) authenticate(ctx context.Context, s *session) error {
 	p, err := s.askWithin(ctx, zk.Auth{Key: key}, d.cfg.Timeouts.Auth)
 	switch {
 	case err != nil && s.broken && ctx.Err() == nil:
+		// Once, it may be the network's fault, and five minutes are long.
+		if d.cutsAtKey++; d.cutsAtKey == 1 {
+			return fmt.Errorf("%w: the connection was lost with the comm key on its way", err)
+		}
 		return personError{fmt.Errorf("%w: the terminal hung up on the comm key, as some do if it is wrong", err)}
 	case err != nil:
 		return err
+	}
+	d.cutsAtKey = 0
+	switch {
 	case p.Command == zk.AckOK:
 		return nil
 	case p.Command == zk.AckUnauth && d.cfg.CommKey == 0:
@@ -73,39 +80,6 @@ func (d *Driver) authenticate(ctx context.Context, s *session) error {
 		return personError{errors.New("zk: the terminal refuses the comm key; compare it with the one on its menu")}
 	}
 	return fmt.Errorf("zk: %v: unexpected answer %v", zk.CmdAuth, p.Command)
-}
-
-// identify learns which terminal this is. If it is another one than before,
-// nothing that was known holds.
-func (d *Driver) identify(ctx context.Context, s *session) error {
-	serial, err := d.name(ctx, s, zk.OptSerial)
-	if err != nil {
-		return err
-	}
-	identity, words := serial, ""
-	if serial == "" {
-		mac, err := d.name(ctx, s, zk.OptMAC)
-		switch {
-		case err != nil:
-			return err
-		case mac != "":
-			identity, words = "mac "+mac, "tells no serial number: its punches are told apart by its MAC"
-		default:
-			identity, words = "id "+d.cfg.ID, "tells neither serial number nor MAC: its punches are told apart by the configured id, which must not change"
-		}
-	}
-	if before := d.terminal.identity; before != identity {
-		switch {
-		case before != "" && serial == "":
-			// A key that changed with the terminal's mood would double its log.
-			return fmt.Errorf("zk: the terminal was %s before and does not say now which it is", before)
-		case before != "":
-			d.log.Warn("another terminal answers at this address", "before", before, "now", identity)
-		}
-		d.terminal = newTerminal(identity, serial)
-		d.learn(func(q *quirks) { *q = quirks{identity: words} })
-	}
-	return d.describe(ctx, s)
 }
 
 // name asks for an option that goes into the key of each punch; it is empty if
@@ -140,7 +114,7 @@ func (d *Driver) name(ctx context.Context, s *session, option string) (string, e
 }
 
 // describe learns what people want to know of the terminal.
-func (d *Driver) describe(ctx context.Context, s *session) error {
+func (d *Driver) describe(ctx context.Context, s *session, serial string) error {
 	name, err := d.optional(ctx, s, zk.OptDeviceName)
 	if err != nil {
 		return err
@@ -162,10 +136,10 @@ func (d *Driver) describe(ctx context.Context, s *session) error {
 	if name != "" && platform != "" {
 		platform = " (" + platform + ")"
 	}
-	d.log.Info("logged in", "serial", d.terminal.serial, "model", name+platform, "firmware", firmware)
+	d.log.Info("logged in", "serial", serial, "model", name+platform, "firmware", firmware)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.state.Serial, d.state.Model, d.state.Firmware = d.terminal.serial, name+platform, firmware
+	d.state.Serial, d.state.Model, d.state.Firmware = serial, name+platform, firmware
 	return nil
 }
 

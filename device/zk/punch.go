@@ -35,7 +35,7 @@ func (d *Driver) punch(r zk.Record, of reading) attendance.Punch {
 		Badge:      badge,
 		Direction:  direction(r.State),
 		Method:     method(r.Verify),
-		Device:     attendance.Device{ID: d.cfg.ID, Driver: driverName, Serial: t.serial},
+		Device:     attendance.Device{ID: d.cfg.ID, Driver: driverName, Serial: t.identity},
 		DeviceTime: r.At,
 		Zone:       d.cfg.Zone.String(),
 		At:         r.At.In(d.cfg.Zone),
@@ -45,6 +45,26 @@ func (d *Driver) punch(r zk.Record, of reading) attendance.Punch {
 		Verify:     int(r.Verify),
 		Evidence:   attendance.Evidence{Note: note, Raw: r.Raw},
 	}
+}
+
+// malformed makes the fact of a record that can't be read. Somebody punched, and
+// it may be told who from its bytes: it is kept with what can be read of it. One
+// without a date has the gateway's clock at the reading, as a phone's message has
+// that can't be read: the order of the log is all that is known of it.
+func (d *Driver) malformed(b zk.Bad, log *snapshot) attendance.Punch {
+	r, err := zk.Salvage(b.Raw, log.layout)
+	if err != nil {
+		r = zk.Record{Raw: b.Raw} // never of a whole record; its bytes say all
+	}
+	p := d.punch(r, log.reading)
+	p.Key = attendance.DamagedKey(d.terminal.identity, log.layout.String(), b.Raw)
+	p.Badge = r.PIN // a slot in a damaged record names nobody
+	p.Reasons = []attendance.Reason{attendance.ReasonMalformed}
+	p.Evidence.Note = b.Err.Error()
+	if r.At == 0 {
+		p.DeviceTime, p.At = attendance.LocalOf(log.at.In(d.cfg.Zone)), log.at
+	}
+	return p
 }
 
 // direction is what a state key means. Most terminals have none and say 255.

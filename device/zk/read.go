@@ -60,13 +60,7 @@ func (d *Driver) readLog(ctx context.Context, s *session, before said, heard int
 		return err
 	}
 	t := &d.terminal
-	t.ahead, t.polls = 0, 0
-	for f, reads := range t.unproven {
-		if t.unproven[f] = reads + 1; reads+1 >= 2 {
-			d.distrust("an event that was handed over is not in the log")
-			break
-		}
-	}
+	t.polls = 0
 	if err := trueCount(before, after, len(log.hashes)); err != nil && !t.lies {
 		t.lies = true
 		d.log.Warn("the terminal's count is not believed any more", "reason", err)
@@ -98,10 +92,15 @@ func (d *Driver) snapshot(ctx context.Context, s *session, count said) (*snapsho
 	if len(records) == 0 {
 		return log, nil
 	}
-	hints := zk.Hints{Now: attendance.LocalOf(log.at.In(d.cfg.Zone)), Count: int(count.Records), Before: t.layout}
+	hints := zk.Hints{
+		Now: attendance.LocalOf(log.at.In(d.cfg.Zone)), Count: int(count.Records), Before: t.layout, Configured: d.cfg.Layout,
+	}
 	guess, err := zk.GuessLayout(records, hints)
-	if errors.Is(err, protocol.ErrUnsupported) {
-		return nil, readError{err}
+	switch {
+	case errors.Is(err, protocol.ErrUnsupported) && d.cfg.Layout == 0:
+		return nil, readError{fmt.Errorf("%w; if this lasts, name the layout of this terminal's records in its configuration, as layout: 40 (8, 8-ma300, 16, 40, 49)", err)}
+	case errors.Is(err, protocol.ErrUnsupported):
+		return nil, readError{fmt.Errorf("%w; correct layout: in the configuration of this terminal, or leave it out", err)}
 	}
 	if err != nil {
 		return nil, err
@@ -127,7 +126,6 @@ func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count 
 	if done == 0 && len(t.log) > 0 {
 		d.log.Warn("the log was cleared or changed: all of it is handed over", "before", len(t.log), "now", len(log.hashes))
 		d.learn(func(q *quirks) { q.cleared++ })
-		clear(t.unproven) // they need not be in it any more
 	}
 	size := max(log.layout.Size(), 1)
 	var punches []attendance.Punch
@@ -139,17 +137,12 @@ func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count 
 		if err := d.resolve(ctx, s, log, records, count); err != nil {
 			return err
 		}
-		punches = punches[:0]
-		for _, r := range records {
-			punches = append(punches, d.punch(r, log.reading))
-		}
+		punches = d.punches(punches[:0], records, bad, log)
 		if err := d.emit(ctx, punches); err != nil {
 			return err
 		}
 		for _, r := range records {
-			f := factOf(r)
-			t.recent.add(f)
-			delete(t.unproven, f)
+			t.recent.add(sighting{r.PIN, r.At})
 		}
 		d.damaged(bad)
 		done += len(part) / size
@@ -173,11 +166,29 @@ func (d *Driver) emit(ctx context.Context, punches []attendance.Punch) error {
 	return nil
 }
 
-// find reports whether the log has a fact. It reads all of it.
-func (log *snapshot) find(f fact) bool {
+// punches makes the facts of records in the order of the log, those that can't be
+// read among them.
+func (d *Driver) punches(to []attendance.Punch, records []zk.Record, bad []zk.Bad, log *snapshot) []attendance.Punch {
+	for n := len(to); len(records)+len(bad) > 0; n++ {
+		switch {
+		case len(bad) == 0 || len(records) > 0 && bad[0].Index != n:
+			to = append(to, d.punch(records[0], log.reading))
+			records = records[1:]
+			continue
+		case len(bad[0].Raw) == log.layout.Size(): // else it is not whole, and may be next time
+			to = append(to, d.malformed(bad[0], log))
+		}
+		bad = bad[1:]
+	}
+	return to
+}
+
+// find reports whether the log has somebody's record of about that time. It
+// reads all of it.
+func (log *snapshot) find(told sighting) bool {
 	for part := range slices.Chunk(log.records, batchSize*max(log.layout.Size(), 1)) {
 		records, _, err := zk.ParseRecords(part, log.layout)
-		if err == nil && slices.ContainsFunc(records, func(r zk.Record) bool { return factOf(r) == f }) {
+		if err == nil && slices.ContainsFunc(records, func(r zk.Record) bool { return told.near(sighting{r.PIN, r.At}) }) {
 			return true
 		}
 	}

@@ -127,11 +127,13 @@ func (s *session) write(ctx context.Context, p zk.Packet, within time.Duration) 
 }
 
 // answer gives the next packet that answers the newest request. It waits until
-// limit at most, and as long as quiet for each byte.
+// limit at most, and as long as quiet for each byte of it: a terminal that tells
+// events all the time is not answering.
 func (s *session) answer(ctx context.Context, limit time.Time, quiet time.Duration) (zk.Packet, error) {
 	start := time.Now()
+	patience := earlier(limit, start.Add(quiet))
 	for strays := range maxStrays {
-		p, err := s.packet(ctx, limit, quiet)
+		p, err := s.packet(ctx, limit, quiet, &patience)
 		switch {
 		case errors.Is(err, errSilent):
 			err = fmt.Errorf("%w for %v", err, time.Since(start).Round(100*time.Millisecond))
@@ -157,13 +159,17 @@ func tooManyStrays() error {
 	return fmt.Errorf("%d packets in a row that answer nothing that was asked: %w", maxStrays, protocol.ErrMalformed)
 }
 
-// packet gives the next packet that is no event. Events are put aside.
-func (s *session) packet(ctx context.Context, limit time.Time, quiet time.Duration) (zk.Packet, error) {
+// packet gives the next packet that is no event. Events are put aside. It waits
+// until patience, which bytes of the answer move on by quiet, to limit at most.
+func (s *session) packet(ctx context.Context, limit time.Time, quiet time.Duration, patience *time.Time) (zk.Packet, error) {
 	for {
 		p, err := s.take()
 		switch {
 		case errors.Is(err, protocol.ErrIncomplete):
-			err = s.fill(ctx, limit, quiet)
+			if begun, ok := s.split.Begins(); ok && begun.Command != zk.CmdRegEvent && begun.Reply == s.reply {
+				*patience = earlier(limit, time.Now().Add(quiet))
+			}
+			err = s.fill(ctx, *patience)
 		case err == nil && p.Command != zk.CmdRegEvent:
 			return p, nil
 		case err == nil:
@@ -185,7 +191,7 @@ func (s *session) idle(ctx context.Context, limit time.Time) error {
 		case errors.Is(err, protocol.ErrIncomplete) && s.news.came != before:
 			return nil
 		case errors.Is(err, protocol.ErrIncomplete):
-			if err = s.fill(ctx, limit, time.Until(limit)); errors.Is(err, errSilent) {
+			if err = s.fill(ctx, limit); errors.Is(err, errSilent) {
 				return nil
 			}
 		case err == nil && p.Command == zk.CmdRegEvent:
@@ -226,9 +232,8 @@ func (s *session) take() (zk.Packet, error) {
 }
 
 // fill reads more. Its error is [errSilent] if nothing comes in time.
-func (s *session) fill(ctx context.Context, limit time.Time, quiet time.Duration) error {
-	deadline := earlier(limit, time.Now().Add(quiet))
-	err := s.conn.SetReadDeadline(deadline)
+func (s *session) fill(ctx context.Context, limit time.Time) error {
+	err := s.conn.SetReadDeadline(limit)
 	// Asked only now: if ctx ends later than this, wake is called later too.
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -18,6 +18,7 @@ const skewNoted = 30 * time.Second
 // address begins with none.
 type quirks struct {
 	identity  string    // by what its punches are told apart, if not by a serial number
+	replaced  string    // the terminal that was at the address before
 	layout    zk.Layout // of the last log that was not empty
 	extra     int       // bytes behind the last log
 	count     error     // why its count is not believed
@@ -25,7 +26,7 @@ type quirks struct {
 	full      uint32    // records for which there is room, if the log is full
 	classic   bool      // it refuses the newer way to read
 	clock     error     // why its clock can't be read
-	hints     string    // why its events are hints only
+	unlike    bool      // its events are not found in its log
 	deaf      error     // why it tells no events
 
 	cleared, nobody, damaged, checksums, garbage uint64
@@ -60,6 +61,7 @@ func (q *quirks) notes(skew *time.Duration) (notes []string) {
 		}
 	}
 	note(q.identity != "", "%s", q.identity)
+	note(q.replaced != "", "it is another terminal than before, when %s was there: its log was read as a new one", q.replaced)
 	note(q.layout != 0, "attendance records of layout %v", q.layout)
 	note(q.extra > 0, "%d bytes behind the end of the log as it states it are left out", q.extra)
 	note(q.count != nil, "its count is not believed: %v; the log is read with every poll", q.count)
@@ -67,7 +69,7 @@ func (q *quirks) notes(skew *time.Duration) (notes []string) {
 	note(q.full > 0 && q.count == nil, "the log is full (%d records): each new one takes the place of the oldest; the log is read with every poll", q.full)
 	note(q.classic, "it refuses bulk reads and is read in the classic way")
 	note(q.deaf != nil, "it tells no events, punches come with the poll: %v", q.deaf)
-	note(q.hints != "", "events are only hints to read the log: %s", q.hints)
+	note(q.unlike, "it tells events that are not in its log; the log is what counts")
 	note(q.clock != nil, "its clock can't be read: %v", q.clock)
 	if skew != nil {
 		off := skew.Round(time.Second)
@@ -76,7 +78,7 @@ func (q *quirks) notes(skew *time.Duration) (notes []string) {
 	}
 	note(q.cleared > 0, "its log was cleared or changed %d times", q.cleared)
 	note(q.nobody > 0, "%d punches of slots that nobody holds", q.nobody)
-	note(q.damaged > 0, "%d records of the log can't be read", q.damaged)
+	note(q.damaged > 0, "%d records of the log can't be read and are kept as malformed, with their bytes", q.damaged)
 	note(q.checksums > 0, "%d packets with a wrong checksum, taken all the same", q.checksums)
 	note(q.garbage > 0, "%d times bytes outside any frame", q.garbage)
 	note(q.newest != nil, "newest of these: %v", q.newest)
@@ -156,8 +158,7 @@ func (d *Driver) badFrame(err error) {
 	d.quirks.newest = err
 }
 
-// damaged tells of records that can't be read, of each once. The log of this
-// program has their bytes then, and the terminal's log still has them.
+// damaged tells of records that can't be read, of each once.
 func (d *Driver) damaged(bad []zk.Bad) {
 	for _, b := range bad {
 		hash := maphash.Bytes(d.seed, b.Raw)

@@ -4,16 +4,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/zk"
 )
 
 const (
-	// proven is how many events must have been found in the log as they were
-	// told before one is believed without it.
-	proven = 3
-	// maxUnproven bounds the believed events that no read has confirmed yet.
-	maxUnproven = 128
 	// maxRecent is how many of the newest facts are remembered, to know the
 	// event that tells one again.
 	maxRecent = 256
@@ -28,48 +22,25 @@ const (
 // terminal at the address begins anew.
 type terminal struct {
 	identity string // in keys; empty if no terminal was seen yet
-	serial   string // empty if it tells none
 	skew     *time.Duration
 	layout   zk.Layout // 0: no record was seen yet
 
 	// log has a hash for each record of the log that is durable, in the order
 	// in which the last read found them.
-	log []uint64
-	// ahead counts the events handed over since: records behind those.
-	ahead int
+	log   []uint64
 	polls int  // since the last read
 	lies  bool // its count of the log was wrong once
 	// rest is when the log may be read again without a reason to be sure of.
 	rest time.Time
 
-	hits   int    // events found in the log as they were told
-	hints  string // why events are only hints from now on; empty if they may be believed
-	recent ring[fact]
-	// unproven are the events that were believed, each with the number of reads
-	// that have not found it.
-	unproven map[fact]int
-	acked    ring[uint64]        // hashes of the newest events acknowledged
-	told     map[uint64]struct{} // hashes of damaged records
+	recent ring[sighting]      // the newest that were handed over
+	unlike bool                // its events are not found in its log
+	acked  ring[uint64]        // hashes of the newest events acknowledged
+	told   map[uint64]struct{} // hashes of damaged records
 }
 
-func newTerminal(identity, serial string) terminal {
-	return terminal{identity: identity, serial: serial, unproven: map[fact]int{}, told: map[uint64]struct{}{}}
-}
-
-// fact is what makes two tellings of a punch the same.
-type fact struct {
-	pin           string
-	slot          uint16 // of a record without a PIN
-	at            attendance.LocalTime
-	state, verify uint8
-}
-
-func factOf(r zk.Record) fact {
-	f := fact{pin: r.PIN, at: r.At, state: r.State, verify: r.Verify}
-	if r.PIN == "" {
-		f.slot = r.UID
-	}
-	return f
+func newTerminal(identity string) terminal {
+	return terminal{identity: identity, told: map[uint64]struct{}{}}
 }
 
 // ring keeps the newest of what is added.
@@ -88,6 +59,8 @@ func (r *ring[T]) add(v T) {
 }
 
 func (r *ring[T]) has(v T) bool { return slices.Contains(r.of, v) }
+
+func (r *ring[T]) find(is func(T) bool) bool { return slices.ContainsFunc(r.of, is) }
 
 // overlap is how many records at the beginning of now are those with which
 // before ends: all of before while the log only grows, fewer once it is full

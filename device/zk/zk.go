@@ -1,9 +1,7 @@
 // Package zk runs ZKTeco terminals: it reads a terminal's log over the
 // standalone protocol and hears its events in between.
 //
-// The log is the truth. An event only makes the driver look sooner, unless the
-// terminal has shown that its events say what its log says; DESIGN.md has the
-// rules.
+// The log is the truth, and an event only makes the driver look at it sooner.
 package zk
 
 import (
@@ -18,6 +16,7 @@ import (
 
 	"github.com/punchd/punchd/device"
 	"github.com/punchd/punchd/device/link"
+	"github.com/punchd/punchd/protocol/zk"
 )
 
 const (
@@ -47,7 +46,14 @@ type Config struct {
 	// Poll is how often the terminal is asked whether its log has grown (0: 30 s).
 	Poll time.Duration
 	// Live asks the terminal to tell punches as they happen.
-	Live     bool
+	Live bool
+	// Layout is that of the terminal's records, if a person has chosen it.
+	// 0: it is found by what the records say.
+	Layout zk.Layout
+	// Known tells by what the punches of this terminal that are durable are told
+	// apart: Device.Serial of the newest, empty if there are none. It is called
+	// once, before the first is handed over. Nil: nothing is durable.
+	Known    func(ctx context.Context) (string, error)
 	Timeouts Timeouts
 	Emit     device.Emit
 	Log      *slog.Logger // nil: silent
@@ -70,6 +76,10 @@ type Driver struct {
 	// What follows belongs to Run's goroutine.
 	notBefore time.Time // of the next Dial
 	terminal  terminal
+	recalled  bool   // Known was asked
+	known     string // what it said
+	nameless  nameless
+	cutsAtKey int // connections in a row that were lost while the comm key was looked at
 
 	heard   atomic.Int64 // when the terminal last spoke, ns since 1970; 0: never
 	mu      sync.Mutex
@@ -93,6 +103,8 @@ func New(cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("zk: terminal %s has no link", cfg.ID)
 	case cfg.Emit == nil:
 		return nil, fmt.Errorf("zk: terminal %s has nowhere to emit to", cfg.ID)
+	case cfg.Layout != 0 && !cfg.Layout.Valid():
+		return nil, fmt.Errorf("zk: terminal %s: there are no attendance records of the layout %v", cfg.ID, cfg.Layout)
 	case cfg.Zone == time.Local:
 		return nil, fmt.Errorf("zk: terminal %s: zone Local means another one on another machine; name it, as in Asia/Shanghai", cfg.ID)
 	}

@@ -63,7 +63,7 @@ const (
 type Device struct {
 	ID     string // as in the config; for a phone its id
 	Driver string // zk, cardline, phone, owntracks, ...
-	Serial string // as the device tells it, empty if it has none
+	Serial string // as the device tells it, or what stands in for it in keys (FORMAT.md); empty if it has none
 }
 
 // Fix is a position as a phone claims it, in WGS-84 degrees.

@@ -17,6 +17,7 @@ func TestKeysAreFixed(t *testing.T) {
 	}{
 		{"terminal", TerminalKey("SIM0001", "0012", at, 0, 1, ""), "e348de85c8dda374411667d08be04c63"},
 		{"terminal with index", TerminalKey("SIM0001", "0012", at, 0, 1, "7"), "27f812603e081a2f083337ecc7d7c7fd"},
+		{"damaged", DamagedKey("SIM0001", "40", []byte{1, 2, 3}), "c4460a2dbee50dd1e08df1443ac5a8c5"},
 		{"reader", ReaderKey("gate", "0009351929", time.Unix(1793753893, 5)), "bd9437eddba2cb97cc3e579f4d934a6e"},
 		{"phone", PhoneKey("p-7f3a", 42), "12622ed3cb63589dd410e6581766a108"},
 		{"owntracks android", OwnTracksKey("owntracks/ada/x", MessageID{ID: "0d871a61", T: "u", Fix: 1754215100, CreatedAt: 1754215100}, nil), "663cf2350937cbe58e0c7e7ed973da90"},
@@ -50,6 +51,9 @@ func TestKeysDoNotCollide(t *testing.T) {
 		"pin 12":          TerminalKey("a", "12", at, 0, 1, ""),
 		"pin 0012":        TerminalKey("a", "0012", at, 0, 1, ""),
 		"phone":           PhoneKey("a", 1),
+		"damaged":         DamagedKey("a", "40", []byte("bc")),
+		"other layout":    DamagedKey("a", "49", []byte("bc")),
+		"other terminal":  DamagedKey("a40", "", []byte("bc")),
 		"refused":         RefusedKey("a", "", nil),
 		"ios payload 1":   OwnTracksKey("t", MessageID{Fix: 1}, []byte("1")),
 		"ios payload 2":   OwnTracksKey("t", MessageID{Fix: 1}, []byte("2")),

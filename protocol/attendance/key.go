@@ -68,6 +68,13 @@ func TerminalKey(serial, pin string, at LocalTime, state, verify int, index stri
 		number(int64(state)).number(int64(verify)).text(index).key()
 }
 
+// DamagedKey identifies an entry of a terminal's log that can't be read, by its
+// bytes and the layout in which they were read: another reading of the same
+// bytes is another fact.
+func DamagedKey(serial, layout string, raw []byte) Key {
+	return newTuple("damaged").text(serial).text(layout).text(string(raw)).key()
+}
+
 // ReaderKey identifies a card presented to a reader, which has no clock: at is
 // the gateway's, taken once when the frame was complete.
 func ReaderKey(reader, badge string, at time.Time) Key {

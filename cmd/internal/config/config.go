@@ -17,6 +17,7 @@ import (
 	"github.com/punchd/punchd/device/link"
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/cardline"
+	protozk "github.com/punchd/punchd/protocol/zk"
 	"github.com/punchd/punchd/sync/roster/strict"
 )
 
@@ -68,7 +69,8 @@ const (
 type ZK struct {
 	Poll    time.Duration
 	Live    bool
-	CommKey Secret // none: the terminal's is 0
+	CommKey Secret         // none: the terminal's is 0
+	Layout  protozk.Layout // 0: it is found by what the records say
 }
 
 // Cardline is a reader that only talks. What is zero has the driver's default.

@@ -23,6 +23,7 @@ import (
 	"github.com/punchd/punchd/geofence"
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/cardline"
+	"github.com/punchd/punchd/protocol/zk"
 	"github.com/punchd/punchd/sync/roster/strict"
 )
 
@@ -125,8 +126,8 @@ func TestGolden(t *testing.T) {
 		t.Errorf("gateway: %+v", cfg.Gateway)
 	}
 	terminals := []Terminal{
-		{ID: "lobby", Driver: "zk", ZK: &ZK{Poll: 10 * time.Second, CommKey: file("lobby")}},
-		{ID: "plain", Driver: "zk", ZK: &ZK{Poll: 30 * time.Second, Live: true}},
+		{ID: "lobby", Driver: "zk", ZK: &ZK{Poll: 10 * time.Second, CommKey: file("lobby"), Layout: zk.Layout40}},
+		{ID: "plain", Driver: "zk", ZK: &ZK{Poll: 30 * time.Second, Live: true, Layout: zk.LayoutMA300}},
 		{ID: "gate", Driver: "cardline", Cardline: &Cardline{Format: "rdm6300", Form: cardline.FormDec10, Confirm: 3, ConfirmWithin: 400 * time.Millisecond,
 			Absent: 600 * time.Millisecond, Lockout: -1, Direction: attendance.DirIn}},
 		{ID: "仓库", Driver: "cardline", Cardline: &Cardline{Format: "line", Form: cardline.FormHex, Lockout: 5 * time.Second, IdleGap: 70 * time.Millisecond, Method: attendance.MethodQR,

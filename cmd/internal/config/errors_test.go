@@ -68,8 +68,8 @@ func TestErrors(t *testing.T) {
 		{"nothing of a terminal", begin + "terminals: [{}]\n" + rest, "punchd.yaml:3:13: terminals[0].id: is missing\n" +
 			"punchd.yaml:3:13: terminals[0].link: is missing; it is like tcp://192.168.1.201:4370 or serial:///dev/ttyUSB0?baud=9600\npunchd.yaml:3:13: terminals[0].driver: is missing (known: cardline, zk)"},
 		{"key of another driver", zk("format: line, lockout: 3s"),
-			"punchd.yaml:4:44: terminals[0].format: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key)\n" +
-				"punchd.yaml:4:58: terminals[0].lockout: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key)"},
+			"punchd.yaml:4:44: terminals[0].format: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key, layout)\n" +
+				"punchd.yaml:4:58: terminals[0].lockout: is no key of the driver zk (known there: id, driver, link, timezone, poll, live, comm_key, layout)"},
 		{"scheme", terminal(`zk, link: "udp://h:1"`), `punchd.yaml:4:25: terminals[0].link: unknown scheme "udp" (known: serial, tcp)`},
 		{"terminal on a serial port", terminal(`zk, link: "serial:///dev/ttyS0"`), "punchd.yaml:4:25: terminals[0].link: can't be a serial port with the driver zk, whose framing there nobody has published; use the terminal's network, tcp://"},
 		{"port", terminal(`zk, link: "tcp://h:70000"`), "punchd.yaml:4:25: terminals[0].link: port 70000 is not between 1 and 65535"},
@@ -77,6 +77,7 @@ func TestErrors(t *testing.T) {
 		{"short poll", zk("poll: 1ms"), "punchd.yaml:4:44: terminals[0].poll: 1ms is not between 1s and 24h0m0s"},
 		{"comm key in the file", zk("comm_key: 4711"), "punchd.yaml:4:54: terminals[0].comm_key: is a secret, and is not written here; put it alone into a file that only you can read, and name that: {file: keys/name}"},
 		{"comm key of words", zk("comm_key: {file: keys/words}"), "punchd.yaml:4:44: terminals[0].comm_key: keys/words holds no whole number from 0 to 4294967295"},
+		{"layout of nothing", zk("layout: 41x"), `punchd.yaml:4:44: terminals[0].layout: "41x" is no layout of attendance records (known: 8, 8-ma300, 16, 40, 49, others up to 128)`},
 		{"terminal's zone", zk("timezone: Europe/Berlim"), `punchd.yaml:4:44: terminals[0].timezone: unknown time zone "Europe/Berlim" (do you mean "Europe/Berlin"?)`},
 		{"two of one id", begin + "terminals:\n  - {id: a, driver: zk, link: \"tcp://h:1\"}\n  - {id: a, driver: zk, link: \"tcp://h:2\"}\n" + rest,
 			`punchd.yaml:5:6: terminals[1].id: "a" is the id of terminals[0] already`},

@@ -64,7 +64,7 @@ type rawTerminal struct {
 	Pattern    *string `yaml:"pattern" for:"cardline"`
 	Base       *string `yaml:"base" for:"cardline"`
 	Bits       *int    `yaml:"bits" for:"cardline"`
-	Layout     *string `yaml:"layout" for:"cardline"`
+	Layout     *string `yaml:"layout"` // of both drivers, each with words of its own
 	Reverse    *bool   `yaml:"reverse" for:"cardline"`
 	StripZeros *bool   `yaml:"strip_zeros" for:"cardline"`
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/punchd/punchd/device/link"
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/cardline"
+	protozk "github.com/punchd/punchd/protocol/zk"
 )
 
 const (
@@ -74,6 +75,13 @@ func (c *checker) zk(path string, raw *rawTerminal) *ZK {
 	z := &ZK{Poll: or(raw.Poll, defaultPoll), Live: or(raw.Live, true)}
 	if z.Poll < minPoll || z.Poll > maxPoll {
 		c.fail(path+".poll", "%v is not between %v and %v", z.Poll, minPoll, maxPoll)
+	}
+	if raw.Layout != nil {
+		l, err := protozk.ParseLayout(*raw.Layout)
+		if err != nil {
+			c.fail(path+".layout", "%s", strings.TrimPrefix(err.Error(), "zk: "))
+		}
+		z.Layout = l
 	}
 	s, ok := c.secretAt(path+".comm_key", raw.CommKey)
 	if ok && s.IsSet() {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"github.com/punchd/punchd/protocol/attendance"
 )
@@ -17,7 +18,13 @@ func (g *Gateway) accept(ctx context.Context, punches []attendance.Punch) error 
 	records := make([]attendance.Record, len(punches))
 	for i := range punches {
 		p := punches[i] // the driver keeps its slice
-		now.identify(&p)
+		if slices.Contains(p.Reasons, attendance.ReasonMalformed) {
+			// What the driver could not read names nobody for sure, and is nobody's
+			// to judge but a person's.
+			p.Site = now.site
+		} else {
+			now.identify(&p)
+		}
 		records[i] = &p
 	}
 	results, err := g.journal.Append(ctx, records)

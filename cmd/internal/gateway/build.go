@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -38,7 +39,10 @@ func (g *Gateway) newDriver(t config.Terminal) (device.Driver, error) {
 	log := g.log.With("part", t.Driver)
 	switch {
 	case t.ZK != nil:
-		c := zk.Config{ID: t.ID, Link: t.Link, Zone: t.Zone, Poll: t.ZK.Poll, Live: t.ZK.Live, Emit: g.accept, Log: log}
+		c := zk.Config{
+			ID: t.ID, Link: t.Link, Zone: t.Zone, Poll: t.ZK.Poll, Live: t.ZK.Live, Layout: t.ZK.Layout, Emit: g.accept, Log: log,
+			Known: func(ctx context.Context) (string, error) { return g.lastSerial(ctx, t.ID) },
+		}
 		if t.ZK.CommKey.IsSet() {
 			key, err := t.ZK.CommKey.Number()
 			if err != nil {

@@ -193,6 +193,7 @@ func TestTerminals(t *testing.T) {
 		{"name_charset=gbk", "bad_checksum"},
 		{"bulk=unsupported"},
 		{"sizes=112", "opt_unknown=silent"},
+		{"sn_refused=1"},
 		{"silence=3000"},
 		{"single_client=starve", "rst_on_connect=2"},
 	} {

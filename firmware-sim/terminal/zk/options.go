@@ -52,7 +52,11 @@ func (c *Config) options() map[string]string {
 func (c *conn) readOption(ctx context.Context, p wire.Packet, name string) error {
 	c.t.mu.Lock()
 	value, known := c.t.options[name]
+	refused := name == wire.OptSerial && c.t.refusesSerial()
 	c.t.mu.Unlock()
+	if refused {
+		return c.reply(ctx, p, wire.AckError, nil)
+	}
 	if !known {
 		switch c.t.cfg.Quirks.OptUnknown {
 		case "unknown":
@@ -68,6 +72,22 @@ func (c *conn) readOption(ctx context.Context, p wire.Packet, name string) error
 	}
 	data, err := wire.AppendOption(nil, name, value)
 	return c.ack(ctx, p, data, err)
+}
+
+// serialRefusals is how often in a row a terminal with that quirk refuses to tell
+// its serial number.
+const serialRefusals = 4
+
+// refusesSerial counts that the serial number is asked for, and reports whether
+// it is refused this time. The caller holds the lock.
+func (t *Terminal) refusesSerial() bool {
+	told := t.cfg.Quirks.SerialRefused
+	if told == 0 {
+		return false
+	}
+	at := t.serials % (told + serialRefusals)
+	t.serials++
+	return at >= told
 }
 
 // writeOption keeps any option, as terminals do, but not another serial number:

@@ -32,6 +32,7 @@ type Quirks struct {
 	Trailing       string       // glued, missing
 	OptUnknown     string       // error, unknown, 1387, silent, empty
 	CmdUnknown     string       // error, unknown
+	SerialRefused  int          // times that it tells its serial number before it refuses it for some, 0: always told
 	RestartNoReply bool
 	DisableIgnored bool
 	StuckDisabled  bool

@@ -71,6 +71,8 @@ func (q *Quirks) answers() []binding {
 			"an option that it does not know is answered with ACK_ERROR, ACK_UNKNOWN, 1387, nothing, or an empty value", "error most, unknown AK3750WIFI, 1387 ZLM60; the others reported without a model"),
 		bindWord(&q.CmdUnknown, "error", "unknown").with("cmd_unknown", "error or unknown",
 			"a command that it does not know is answered with ACK_ERROR or ACK_UNKNOWN", "either, by firmware"),
+		bindNumber(&q.SerialRefused, 1, 1<<30).with("sn_refused", "a number of times",
+			"after it told its serial number so often, it refuses it four times, and so on", "reported without a model: those that are busy"),
 		bindFlag(&q.RestartNoReply).with("restart_no_reply", "", "RESTART ends the connections without an answer", "many"),
 		bindFlag(&q.DisableIgnored).with("disable_ignored", "", "people can punch while it is disabled", "reported without a model"),
 		bindFlag(&q.StuckDisabled).with("stuck_disabled", "", "it stays disabled when the host that disabled it is gone", "reported without a model"),

@@ -318,6 +318,21 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// A terminal that refuses its serial number at times tells it again.
+func TestSerialRefused(t *testing.T) {
+	in(t, []string{"sn_refused=2"}, nil, func(t *testing.T, b *bench) {
+		h := b.host()
+		for i := range 12 {
+			want := uint16(2000)
+			if i%6 >= 2 {
+				want = 2001
+			}
+			h.want(want, 11, []byte("~SerialNumber\x00")...)
+		}
+		h.want(2000, 11, []byte("MAC\x00")...)
+	})
+}
+
 func TestCommKey(t *testing.T) {
 	// Keys and answers of the protocol's description, for sessions that do not
 	// matter to the tick value.

@@ -197,7 +197,7 @@ func TestParseQuirk(t *testing.T) {
 	values := map[string]string{
 		"att_size": "49 ma300 8", "sizes": "80", "count_lies": "off", "log_full": "100", "name_charset": "gbk", "state": "255",
 		"connect": "6001", "comm_key": "123456 close 99,close", "bulk": "4989 unsupported", "piece": "1008 whole", "trailing": "glued",
-		"opt_unknown": "1387", "cmd_unknown": "unknown", "clock_skew": "-1m30s", "clock_jump": "1h0m0s", "rt_len": "37", "rt_silent_drop": "3",
+		"opt_unknown": "1387", "sn_refused": "2", "cmd_unknown": "unknown", "clock_skew": "-1m30s", "clock_jump": "1h0m0s", "rt_len": "37", "rt_silent_drop": "3",
 		"split": "1", "gap": "2ms 0s", "single_client": "starve", "rst_on_connect": "2 all", "slow": "9600", "silence": "5 7,always", "cut": "1000",
 	}
 	for _, info := range KnownQuirks() {

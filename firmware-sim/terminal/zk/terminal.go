@@ -70,6 +70,7 @@ type Terminal struct {
 	lock    lock
 	conns   []*conn // in the order in which they came
 	resets  int
+	serials int // times that its serial number was asked for
 	counts  Counts
 }
 
