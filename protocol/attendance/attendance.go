@@ -138,7 +138,7 @@ type Punch struct {
 	Verify int // the device's raw verify code, -1 if it has none
 
 	Counter uint64 // a native phone's counter, 0 otherwise
-	Gap     uint64 // how many counters before this one never arrived
+	Gap     uint64 // how many counters before this one had not arrived when it came
 
 	Evidence Evidence
 }
@@ -198,4 +198,11 @@ type Receipt struct {
 	Reasons    []Reason
 	ReceivedAt time.Time
 	Duplicate  bool // the ledger had it already; the rest is what it was told the first time
+	// Message is SHA-256 over the message that this answers, as it was
+	// published; nil if the receipt does not tell. Without it, an answer to
+	// somebody else's message with the same counter would pass for one's own.
+	Message []byte
+	// Keep says that the answer is not final: the gateway does not know the
+	// phone (yet), so the phone keeps the message and sends it again later.
+	Keep bool
 }

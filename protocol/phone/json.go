@@ -22,18 +22,36 @@ import (
 // document checks that text is one JSON object in UTF-8 and reads it with
 // [members].
 func document(text []byte, known []string, set func(name string, value []byte) error) error {
+	if err := valid(text); err != nil {
+		return err
+	}
+	return members(text, known, set)
+}
+
+// valid checks that text is JSON in UTF-8.
+func valid(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("is no UTF-8")
 	}
 	if !json.Valid(text) {
 		return errors.New("is no JSON")
 	}
-	return members(text, known, set)
+	return nil
 }
 
 // members hands the known members of a JSON object to set, in the order they
 // stand. A null is as good as no member. The text must be valid JSON.
 func members(text []byte, known []string, set func(name string, value []byte) error) error {
+	return present(text, known, func(name string, value []byte) error {
+		if string(value) == "null" {
+			return nil
+		}
+		return set(name, value)
+	})
+}
+
+// present is members for those that must see a null, too.
+func present(text []byte, known []string, set func(name string, value []byte) error) error {
 	p := scanner{text: text}
 	if p.next() != '{' {
 		return errors.New("is no JSON object")
@@ -60,9 +78,6 @@ func members(text []byte, known []string, set func(name string, value []byte) er
 			return fmt.Errorf("%s stands twice", name)
 		}
 		seen |= 1 << i
-		if string(value) == "null" {
-			continue
-		}
 		if err := set(known[i], value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

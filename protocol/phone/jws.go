@@ -107,23 +107,35 @@ func parseHeader(encoded []byte) (h Header, err error) {
 	if err != nil {
 		return h, malformed("header: no canonical base64url")
 	}
-	err = document(text, headerMembers, func(name string, value []byte) (err error) {
-		switch name {
-		case "alg":
-			h.Algorithm, err = oneLine(value, maxName)
-		case "typ":
-			h.Type, err = oneLine(value, maxName)
-		case "kid":
-			h.KeyID, err = oneLine(value, maxName)
-		default:
-			err = errors.New("is not allowed")
-		}
-		return err
-	})
+	if err = valid(text); err == nil {
+		err = present(text, headerMembers, h.set)
+	}
 	if err != nil {
 		return Header{}, malformed("header: %w", err)
 	}
 	return h, nil
+}
+
+// set reads a member of the header. What must not be there must not be there as
+// null either: a library that stumbles over its name must not see another
+// message than this package.
+func (h *Header) set(name string, value []byte) (err error) {
+	switch {
+	case name != "alg" && name != "typ" && name != "kid":
+		return errors.New("is not allowed")
+	case string(value) == "null":
+		return nil
+	}
+	text, err := oneLine(value, maxName)
+	switch name {
+	case "alg":
+		h.Algorithm = text
+	case "typ":
+		h.Type = text
+	case "kid":
+		h.KeyID = text
+	}
+	return err
 }
 
 // sign makes a compact message of claims. The signer's random source is nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -41,11 +42,14 @@ func example() *attendance.CheckIn {
 	}
 }
 
+// exampleReceipt answers the golden check-in by the P-256 key.
 func exampleReceipt() *attendance.Receipt {
+	answered := sha256.Sum256(must(SignCheckIn(p256Key, example())))
 	return &attendance.Receipt{
 		Phone: "p-7f3a", Counter: 42, Key: attendance.PhoneKey("p-7f3a", 42), Seq: 1834, Verdict: attendance.Flagged,
 		Reasons:    []attendance.Reason{attendance.ReasonUncertainFence, attendance.ReasonWiFiMatch},
 		ReceivedAt: time.Date(2026, 11, 4, 0, 58, 13, 120e6, time.UTC),
+		Message:    answered[:],
 	}
 }
 
@@ -207,6 +211,14 @@ func TestHeaders(t *testing.T) {
 		"key by URL":      {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","jku":"https://example.com/"}`, protocol.ErrMalformed},
 		"certificate":     {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","x5c":["AAAA"]}`, protocol.ErrMalformed},
 		"unencoded":       {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","b64":false}`, protocol.ErrMalformed},
+		"crit null":       {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","crit":null}`, protocol.ErrMalformed},
+		"b64 null":        {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","b64":null}`, protocol.ErrMalformed},
+		"jwk null":        {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","jwk":null}`, protocol.ErrMalformed},
+		"jku null":        {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","jku":null}`, protocol.ErrMalformed},
+		"x5u null":        {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","x5u":null}`, protocol.ErrMalformed},
+		"x5c null":        {`{"alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a","x5c":null}`, protocol.ErrMalformed},
+		"alg null":        {`{"alg":null,"typ":"punchd-checkin+jwt","kid":"p-7f3a"}`, ErrSignature},
+		"typ null":        {`{"alg":"ES256","typ":null,"kid":"p-7f3a"}`, protocol.ErrMalformed},
 		"alg twice":       {`{"alg":"none","alg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a"}`, protocol.ErrMalformed},
 		"escaped twice":   {`{"alg":"none","\u0061lg":"ES256","typ":"punchd-checkin+jwt","kid":"p-7f3a"}`, protocol.ErrMalformed},
 		"no UTF-8":        {"{\"alg\":\"ES256\",\"typ\":\"punchd-checkin+jwt\",\"kid\":\"p-7f3a\",\"x\":\"\xff\"}", protocol.ErrMalformed},
@@ -468,6 +480,23 @@ func TestReceiptClaims(t *testing.T) {
 	r, err := OpenReceipt(raw(gatewayKey, header, good), key)
 	if err != nil || r.Seq != 1<<64-1 || !r.Duplicate || r.Verdict != attendance.Accepted || len(r.Reasons) != 1 {
 		t.Errorf("opened as %+v, %v", r, err)
+	}
+	if err == nil && (r.Message != nil || r.Keep) { // receipts had no such claims at first
+		t.Errorf("a receipt without msg and keep opened as %+v", r)
+	}
+	const msg = `"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"` // SHA-256 of nothing
+	told := strings.TrimSuffix(good, "}") + `,"msg":` + msg + `,"keep":true}`
+	nothing := sha256.Sum256(nil)
+	if r, err := OpenReceipt(raw(gatewayKey, header, told), key); err != nil || !bytes.Equal(r.Message, nothing[:]) || !r.Keep {
+		t.Errorf("opened as %+v, %v", r, err)
+	}
+	for _, bad := range []string{`""`, `"47DEQpj8"`, `"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU="`, `"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"`, `1`, `"` + strings.Repeat("A", 200) + `"`} {
+		if _, err := OpenReceipt(raw(gatewayKey, header, strings.Replace(told, msg, bad, 1)), key); !errors.Is(err, protocol.ErrMalformed) {
+			t.Errorf("msg %s: %v", bad, err)
+		}
+	}
+	if _, err := OpenReceipt(raw(gatewayKey, header, strings.Replace(told, `"keep":true`, `"keep":"true"`, 1)), key); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("keep as a text: %v", err)
 	}
 	for name, c := range map[string]struct{ old, new string }{
 		"no key":           {`"key":"00112233445566778899aabbccddeeff",`, ``},

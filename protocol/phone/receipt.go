@@ -2,6 +2,8 @@ package phone
 
 import (
 	"crypto"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -24,6 +26,8 @@ type receiptClaims struct {
 	Reasons    []attendance.Reason `json:"reasons"`
 	ReceivedAt time.Time           `json:"received_at"`
 	Duplicate  bool                `json:"duplicate"`
+	Message    string              `json:"msg,omitempty"`
+	Keep       bool                `json:"keep,omitempty"`
 }
 
 // SignReceipt signs the gateway's answer to a check-in. kid names the
@@ -37,6 +41,7 @@ func SignReceipt(priv crypto.Signer, kid string, r *attendance.Receipt) ([]byte,
 	payload, err := sign(priv, typeReceipt, kid, receiptClaims{
 		V: version, Phone: r.Phone, Counter: r.Counter, Key: r.Key, Seq: r.Seq, Verdict: r.Verdict.String(),
 		Reasons: reasons, ReceivedAt: r.ReceivedAt.UTC(), Duplicate: r.Duplicate,
+		Message: encode64(r.Message), Keep: r.Keep,
 	})
 	if err != nil {
 		return nil, err
@@ -64,7 +69,7 @@ func OpenReceipt(payload []byte, key Key) (*attendance.Receipt, error) {
 	return t.receipt()
 }
 
-var receiptMembers = []string{"v", "phone", "ctr", "key", "seq", "verdict", "reasons", "received_at", "duplicate"}
+var receiptMembers = []string{"v", "phone", "ctr", "key", "seq", "verdict", "reasons", "received_at", "duplicate", "msg", "keep"}
 
 func (t *token) receipt() (*attendance.Receipt, error) {
 	var v int64
@@ -119,6 +124,15 @@ func setReceipt(r *attendance.Receipt, name string, value []byte) (err error) {
 		r.ReceivedAt, err = instant(value)
 	case "duplicate":
 		r.Duplicate, err = boolean(value)
+	case "msg":
+		var s string
+		if s, err = oneLine(value, maxName); err == nil {
+			if r.Message, err = decode64([]byte(s)); err != nil || len(r.Message) != sha256.Size {
+				err = errors.New("is not base64url of a SHA-256")
+			}
+		}
+	case "keep":
+		r.Keep, err = boolean(value)
 	}
 	return err
 }
