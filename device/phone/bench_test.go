@@ -101,7 +101,7 @@ func (c *rawClient) flow(topic string, payload []byte, n int) {
 
 // BenchmarkPubackLatency is one phone that waits for each acknowledgement.
 func BenchmarkPubackLatency(b *testing.B) {
-	_, address := startBroker(b, newStore(), func(c *BrokerConfig) { c.Verify = free })
+	broker, address := startBroker(b, newStore(), func(c *BrokerConfig) { c.Verify = free })
 	c := login(b, address, "ada", "")
 	p := c.publishPacket("owntracks/ada/pixel", 1, 1, manual("0badcafe"))
 	ack := make([]byte, 4)
@@ -115,7 +115,9 @@ func BenchmarkPubackLatency(b *testing.B) {
 		if _, err := io.ReadFull(c.r, ack); err != nil {
 			b.Fatal(err)
 		}
-		took = append(took, time.Since(start))
+		if took = append(took, time.Since(start)); len(took)%10_000 == 0 {
+			broker.brake.forget() // or one user would send too much
+		}
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")

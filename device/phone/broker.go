@@ -57,11 +57,14 @@ type Broker struct {
 	cfg      BrokerConfig
 	tls      *tls.Config
 	guard    guard
+	brake    brake
 	registry registry
 	server   *mqtt.Server
 	ctx      context.Context // of the check-ins in flight; outlives Run's by drainTime
 	started  atomic.Bool
 	ready    chan struct{}
+	stopping chan struct{}  // closed when Run's context ends: nobody waits for the brake any more
+	side     sync.WaitGroup // what connections do to each other, so that none waits for another
 
 	mu       sync.Mutex
 	inFlight int
@@ -87,7 +90,7 @@ func NewBroker(cfg BrokerConfig) (*Broker, error) {
 	if cfg.MaxClients <= 0 {
 		cfg.MaxClients = defaultClients
 	}
-	b := &Broker{cfg: cfg, ready: make(chan struct{}), drained: make(chan struct{})}
+	b := &Broker{cfg: cfg, ready: make(chan struct{}), stopping: make(chan struct{}), drained: make(chan struct{})}
 	b.settings, b.status.id, b.status.address = s, cfg.ID, cfg.Listen
 	if b.server, err = b.newServer(); err != nil {
 		return nil, err
@@ -117,6 +120,7 @@ var (
 func (b *Broker) State() device.State {
 	s := b.state(&b.counters)
 	s.Notes = append([]string{fmt.Sprintf("%d phones connected", b.connected.Load())}, s.Notes...)
+	s.Notes = append(s.Notes, b.brake.notes(time.Now())...)
 	s.Notes = append(s.Notes, inClear(s.Address, b.tls != nil)...)
 	return s
 }
@@ -171,9 +175,11 @@ func (b *Broker) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	g.stop()
+	close(b.stopping)
 	b.drain()
 	cancel()
 	g.drop()
+	b.side.Wait() // their connections are cut, so none of it lasts
 	b.set(false, nil)
 	if err := b.server.Close(); err != nil {
 		return fmt.Errorf("phone: stop the broker: %w", err)

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
+
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/phone"
 )
@@ -335,8 +337,38 @@ func TestForeignTopics(t *testing.T) {
 		}
 	}
 	c := login(t, address, "ada", "")
-	for _, topic := range []string{"$SYS/broker/version", "$share/g/x"} {
+	silent := []string{"$SYS/broker/version", "$share/g/x", "$sys/x"} // the library has no answer for some
+	for _, topic := range silent {
+		before := b.Stats().NotAllowed
 		c.write(c.publishPacket(topic, 0, 0, []byte("x")))
+		c.ping()
+		if n := b.Stats().NotAllowed - before; n != 1 {
+			t.Errorf("%s: counted %d times", topic, n)
+		}
+	}
+	for _, version := range []byte{3, 4, 5} {
+		for _, topic := range append(silent, "punchd/xm-hq/checkin/bob", "owntracks/ada/+", "#") {
+			if version == 5 && mqtt.IsValidFilter(topic, true) {
+				continue // is told by the PUBACK
+			}
+			before := b.Stats().NotAllowed
+			c := dial(t, address)
+			c.ver = version
+			c.connect("ada", "pw-ada", "")
+			c.publish(topic, 1, []byte("x"))
+			for {
+				first, body, err := c.tryRead()
+				if err != nil {
+					break
+				}
+				if first != 0xe0 || version < 5 || body[0] != 0x87 { // a DISCONNECT from the broker is new in MQTT 5
+					t.Errorf("version %d, %s: answered with %#x % x", version, topic, first, body)
+				}
+			}
+			if n := b.Stats().NotAllowed - before; n != 1 {
+				t.Errorf("version %d, %s: counted %d times", version, topic, n)
+			}
+		}
 	}
 	filters := []string{
 		"#", "+/#", "+", "$SYS/#", "$SYS/broker/version", "punchd/#", "punchd/xm-hq/checkin/ada", "punchd/xm-hq/receipt/+", "punchd/xm-hq/receipt/bob", "punchd/+/receipt/ada",
@@ -423,7 +455,8 @@ func TestLogin(t *testing.T) {
 func forgive(b *Broker) {
 	b.guard.mu.Lock()
 	defer b.guard.mu.Unlock()
-	clear(b.guard.tries)
+	clear(b.guard.users.tries)
+	clear(b.guard.addresses.tries)
 }
 
 // TestPasswordsAreNotLogged holds it for good logins, bad ones, and packets
@@ -461,25 +494,42 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 	}
 }
 
-// TestGuessing: an address that fails too often waits, with a right password
-// too.
+// TestGuessing: a user that fails too often at an address waits there, with a
+// right password too; the others behind that address go on. An address that
+// fails too often with any users waits as a whole.
 func TestGuessing(t *testing.T) {
 	b, address := startBroker(t, newStore(), nil)
-	for range loginFailures {
+	guess := func(user string) {
+		t.Helper()
 		c := dial(t, address)
-		if c.connect("ada", "guess", "") == 0 {
-			t.Fatal("let in")
+		if code := c.connect(user, "guess", ""); code != 5 {
+			t.Fatalf("CONNACK code %d, want 5: not authorized", code)
 		}
 		c.closed()
+	}
+	held := func(user string) {
+		t.Helper()
+		c := dial(t, address)
+		if code := c.connect(user, "pw-"+user, ""); code != 3 {
+			t.Errorf("%s: CONNACK code %d, want 3: server unavailable", user, code)
+		}
+		c.closed()
+	}
+	for range loginFailures {
+		guess("ada")
 	}
 	for range 3 {
-		c := dial(t, address)
-		if code := c.connect("ada", "pw-ada", ""); code != 3 {
-			t.Errorf("CONNACK code %d, want 3: server unavailable", code)
-		}
-		c.closed()
+		held("ada")
 	}
+	login(t, address, "bob", "") // the same office
 	if n := b.Stats(); n.LoginsFailed != loginFailures || n.LoginsHeld != 3 {
+		t.Errorf("stats %+v", n)
+	}
+	for i := range addressLimit - loginFailures {
+		guess(ident(i))
+	}
+	held("bob")
+	if n := b.Stats(); n.LoginsFailed != addressLimit || n.LoginsHeld != 4 {
 		t.Errorf("stats %+v", n)
 	}
 }
@@ -489,32 +539,53 @@ func TestGuard(t *testing.T) {
 	now := time.Date(2026, 11, 4, 0, 0, 0, 0, time.UTC)
 	a, b := source("192.0.2.1:1000"), source("192.0.2.2:1000")
 	for i := range loginFailures {
-		if g.held(a, now) {
+		if g.held(a, "ada", now) {
 			t.Fatalf("held after %d failures", i)
 		}
-		if last := g.fail(a, now); last != (i == loginFailures-1) {
+		if last := g.fail(a, "ada", now); (last == holdsUser) != (i == loginFailures-1) || last == holdsAddress {
 			t.Errorf("failure %d says %v", i, last)
 		}
 		now = now.Add(time.Second)
 	}
-	if !g.held(a, now) || g.held(b, now) {
-		t.Error("the wrong address is held")
+	if !g.held(a, "ada", now) || g.held(b, "ada", now) || g.held(a, "bob", now) {
+		t.Error("somebody else is held")
 	}
-	if end := now.Add(loginWindow - time.Second); g.held(a, end) || !g.held(a, end.Add(-time.Nanosecond)) {
+	if end := now.Add(loginWindow - time.Second); g.held(a, "ada", end) || !g.held(a, "ada", end.Add(-time.Nanosecond)) {
 		t.Error("the wait does not end a minute after the last failure")
 	}
 	for range loginFailures * 3 { // slowly, as a person errs
 		now = now.Add(loginWindow/(loginFailures-1) + 1)
-		g.fail(b, now)
-		if g.held(b, now) {
+		g.fail(b, "ada", now)
+		if g.held(b, "ada", now) {
 			t.Fatal("held although slow")
 		}
 	}
-	for i := range 3 * guardSize {
-		g.fail(source(net.JoinHostPort(net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).String(), "1")), now)
+	many := source("192.0.2.3:1000")
+	for i := range addressLimit { // as a guesser tries users
+		if g.held(many, "bob", now) {
+			t.Fatalf("the address is held after %d failures", i)
+		}
+		if last := g.fail(many, ident(i), now); (last == holdsAddress) != (i == addressLimit-1) {
+			t.Errorf("failure %d says %v", i, last)
+		}
 	}
-	if len(g.tries) > guardSize {
-		t.Errorf("%d addresses remembered, the limit is %d", len(g.tries), guardSize)
+	if !g.held(many, "bob", now) || g.held(b, "bob", now) {
+		t.Error("the wrong address is held")
+	}
+	if end := now.Add(loginWindow); g.held(many, "bob", end) {
+		t.Error("the wait of an address does not end")
+	}
+	long := strings.Repeat("x", 10_000)
+	for i := range 3 * guardSize {
+		g.fail(source(net.JoinHostPort(net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)).String(), "1")), long+ident(i), now)
+	}
+	if len(g.users.tries) > guardSize || len(g.addresses.tries) > guardSize {
+		t.Errorf("%d users and %d addresses remembered, the limit is %d", len(g.users.tries), len(g.addresses.tries), guardSize)
+	}
+	for u := range g.users.tries {
+		if len(u.user) > 128 {
+			t.Fatalf("a name of %d bytes is remembered", len(u.user))
+		}
 	}
 	for _, c := range []struct {
 		a, b string

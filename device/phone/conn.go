@@ -17,6 +17,7 @@ import (
 const (
 	writeTimeout     = 10 * time.Second // for a phone that does not read
 	maxUnacked       = 1 << 14          // receipts on their way, below the 65,535 packet ids
+	maxOutbox        = 64               // receipts for what another connection sent, not written yet
 	maxSubscriptions = 16
 	maxAliases       = 16 // topic aliases of MQTT 5
 )
@@ -28,6 +29,9 @@ type conn struct {
 	from   netip.Prefix
 	prefix *bytes.Reader // the CONNECT packet, read before the library saw the connection
 	place  *list.Element // among the strangers of the gate, whose lock guards it
+
+	gone     chan struct{} // closed with the connection; nil in a test without
+	goneOnce sync.Once
 
 	// Set when the user is known, before the registry shows the connection.
 	client    *mqtt.Client
@@ -45,6 +49,7 @@ type conn struct {
 	mu       sync.Mutex
 	packetID uint16
 	unacked  int
+	outbox   [][]byte // what deliver writes; it runs while there is something here
 
 	writing sync.Mutex
 	holding bool   // what is written waits for the next write
@@ -63,14 +68,21 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // Write bounds every write on its own, so that a phone that does not read
-// can't hold a goroutine.
-func (c *conn) Write(b []byte) (int, error) {
+// can't hold a goroutine. A write that fails ends the connection: part of a
+// packet may be out, and whoever did not read would be waited for again and
+// again.
+func (c *conn) Write(b []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.holding {
 		c.held = append(c.held, b...)
 		return len(b), nil
 	}
+	defer func() {
+		if err != nil {
+			c.cut()
+		}
+	}()
 	if err := c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
@@ -78,7 +90,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	held := len(c.held)
-	n, err := c.Conn.Write(append(c.held, b...))
+	n, err = c.Conn.Write(append(c.held, b...))
 	c.held = c.held[:0]
 	return max(n-held, 0), err
 }
@@ -99,11 +111,27 @@ func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetReadDeadline(t)
 // cut closes the socket without the farewell of TLS, which could wait for a
 // peer that does not read.
 func (c *conn) cut() {
+	c.leave()
 	nc := c.Conn
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
 	}
 	nc.Close() // an error says it is closed
+}
+
+// Close is how the library ends a connection.
+func (c *conn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// leave tells those who wait for something on behalf of the connection.
+func (c *conn) leave() {
+	c.goneOnce.Do(func() {
+		if c.gone != nil {
+			close(c.gone)
+		}
+	})
 }
 
 // topic resolves a topic alias of MQTT 5. The library would do so too, but
@@ -149,6 +177,39 @@ func (c *conn) answer(payload []byte) bool {
 		}
 	}
 	return c.client.WritePacket(pk) == nil
+}
+
+// post queues a receipt for what another connection of the user sent; false if
+// this one did not subscribe, or does not read. start runs the delivery.
+func (c *conn) post(payload []byte, start func(func())) bool {
+	if _, subscribed := c.client.State.Subscriptions.Get(c.receipts); !subscribed {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.outbox) >= maxOutbox {
+		c.cut()
+		return false
+	}
+	if c.outbox = append(c.outbox, payload); len(c.outbox) == 1 {
+		start(c.deliver)
+	}
+	return true
+}
+
+// deliver writes what was posted. It ends when nothing is left, and soon after
+// the connection is cut.
+func (c *conn) deliver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.outbox) > 0 {
+		next := c.outbox[0]
+		c.mu.Unlock()
+		c.answer(next) // if it can't be had, the phone asks again
+		c.mu.Lock()
+		c.outbox = c.outbox[1:]
+	}
+	c.outbox = nil
 }
 
 // nextID takes a packet id for a receipt, unless the phone owes too many acks.

@@ -72,7 +72,7 @@ func (g *gate) Serve(establish listeners.EstablishFn) {
 			}
 			continue
 		}
-		c := &conn{Conn: nc, from: source(nc.RemoteAddr().String())}
+		c := &conn{Conn: nc, from: source(nc.RemoteAddr().String()), gone: make(chan struct{})}
 		if !g.enter(c) {
 			g.rejected()
 			c.cut()

@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/punchd/punchd/protocol"
+	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/owntracks"
 	"github.com/punchd/punchd/protocol/phone"
 )
@@ -34,18 +35,22 @@ func (h *hook) Provides(method byte) bool {
 	}, method)
 }
 
-// errHeld turns an address away that failed too often.
-var errHeld = errors.New("phone: too many failed logins from this address")
+var (
+	// errHeld turns away who failed too often.
+	errHeld = errors.New("phone: too many failed logins")
+	// errGone ends the wait of a message: its connection ends, or the broker.
+	errGone = errors.New("phone: the connection ends before the message is kept")
+)
 
 // OnConnect makes the connection one that leaves nothing behind: no will, no
 // session.
-func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
+func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	cl.Properties.Will = mqtt.Will{}
 	if cl.Properties.ProtocolVersion < 5 { // MQTT 5 is told by the session expiry interval
 		cl.Properties.Clean = true
 	}
 	c := cl.Net.Conn.(*conn)
-	if h.b.guard.held(c.from, time.Now()) {
+	if h.b.guard.held(c.from, string(pk.Connect.Username), time.Now()) {
 		h.b.loginsHeld.Add(1)
 		if err := h.b.server.SendConnack(cl, packets.ErrServerUnavailable, false, nil); err != nil {
 			return err
@@ -62,7 +67,10 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	if !b.authentic(user, pk.Connect.Password) {
 		b.loginsFailed.Add(1)
 		b.log.Warn("phones: login failed", "user", user[:min(len(user), 64)], "from", c.from)
-		if b.guard.fail(c.from, time.Now()) {
+		switch b.guard.fail(c.from, user, time.Now()) {
+		case holdsUser:
+			b.log.Warn("phones: too many failed logins; the user waits at this address", "user", user[:min(len(user), 64)], "from", c.from, "for", loginWindow)
+		case holdsAddress:
 			b.log.Warn("phones: too many failed logins; the address waits", "from", c.from, "for", loginWindow)
 		}
 		return false
@@ -78,7 +86,9 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	cl.ID = user + "/" + strconv.FormatUint(c.serial, 10)
 	if old != nil {
 		b.log.Debug("phones: connection replaced", "user", user, "from", c.from)
-		b.hangUp(old.client, packets.ErrSessionTakenOver)
+		old.leave()
+		// It may not read, and the new one has nothing to do with that.
+		b.side.Go(func() { b.hangUp(old.client, packets.ErrSessionTakenOver) })
 	}
 	return true
 }
@@ -99,9 +109,14 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if write && h.b.mayPublish(c, topic) || !write && h.b.maySubscribe(c, topic) {
 		return true
 	}
-	h.b.notAllowed.Add(1)
-	h.b.log.Info("phones: topic refused", "user", c.user, "topic", topic[:min(len(topic), 256)], "publish", write)
+	h.b.refuse(c, topic, write)
 	return false
+}
+
+// refuse counts the use of a topic that is not the user's.
+func (b *Broker) refuse(c *conn, topic string, write bool) {
+	b.notAllowed.Add(1)
+	b.log.Info("phones: topic refused", "user", c.user, "topic", topic[:min(len(topic), 256)], "publish", write)
 }
 
 func (b *Broker) mayPublish(c *conn, topic string) bool {
@@ -145,8 +160,23 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			h.b.hangUp(cl, packets.ErrTopicAliasInvalid)
 			return pk, packets.ErrRejectPacket
 		}
+		if pk.FixedHeader.Qos > 0 && h.b.silent(cl, pk.TopicName) && !h.b.mayPublish(c, pk.TopicName) {
+			h.b.refuse(c, pk.TopicName, true)
+			h.b.hangUp(cl, packets.ErrNotAuthorized)
+			return pk, packets.ErrRejectPacket
+		}
+		if pk.FixedHeader.Qos == 0 && !mqtt.IsValidFilter(pk.TopicName, true) { // dropped before it is asked about
+			h.b.refuse(c, pk.TopicName, true)
+		}
 	}
 	return pk, nil
+}
+
+// silent reports whether the library has no answer for a publication that is
+// not allowed: it passes over what looks like $SYS or a filter, and to phones
+// before MQTT 5 it would send a packet that their protocol does not have.
+func (b *Broker) silent(cl *mqtt.Client, topic string) bool {
+	return cl.Properties.ProtocolVersion < 5 || !mqtt.IsValidFilter(topic, true)
 }
 
 // OnPublish takes a message. The library acknowledges it when this returns
@@ -164,7 +194,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		return pk, packets.ErrRejectPacket
 	}
 	c.taking = true
-	reply, err := b.take(b.ctx, c.user, pk.TopicName, pk.Payload)
+	reply, err := b.takeFrom(c, pk.TopicName, pk.Payload)
 	if err != nil {
 		code := packets.ErrServerBusy
 		if errors.Is(err, protocol.ErrTooLarge) {
@@ -176,10 +206,46 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	if reply != nil {
 		c.hold(pk.FixedHeader.Qos > 0) // the PUBACK comes next
-		b.answer(c.user, reply)
+		b.answer(c, reply)
 		c.hold(false)
 	}
 	return pk, packets.CodeSuccessIgnore
+}
+
+// takeFrom is take for a connection: what proves too little and comes too fast
+// waits before it is kept, and its sender with it.
+func (b *Broker) takeFrom(c *conn, topic string, payload []byte) (reply []byte, err error) {
+	m, err := b.open(c.user, topic, payload)
+	if m == nil {
+		return nil, err
+	}
+	if m.Auth != attendance.AuthSigned && !b.slow(c, m) {
+		return nil, errGone
+	}
+	return b.keep(b.ctx, m)
+}
+
+// slow waits until the sender of a check-in has not sent too much; false if
+// that is not to be.
+func (b *Broker) slow(c *conn, m *attendance.CheckIn) bool {
+	wait, first := b.brake.take(c.user, rateOf(m.Auth), len(m.Evidence.Raw), time.Now())
+	if wait <= 0 {
+		return true
+	}
+	b.slowed.Add(1)
+	if first {
+		b.log.Warn("phones: this user is slowed down; it sends too much that proves too little", "user", c.user, "from", c.from)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.gone:
+	case <-b.stopping:
+	}
+	b.brake.giveBack(c.user, rateOf(m.Auth), len(m.Evidence.Raw))
+	return false
 }
 
 // OnPacketProcessed runs when a message was acknowledged, or was not.
@@ -191,10 +257,15 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, _ packets.Packet, _ error) {
 }
 
 // answer sends a receipt to every connection of the user that listens for it.
-func (b *Broker) answer(user string, receipt []byte) {
+// Only the one that asked for it may be waited for.
+func (b *Broker) answer(from *conn, receipt []byte) {
 	sent := false
-	for _, c := range b.registry.of(user) {
-		sent = c.answer(receipt) || sent
+	for _, c := range b.registry.of(from.user) {
+		if c == from {
+			sent = c.answer(receipt) || sent
+		} else {
+			sent = c.post(receipt, b.side.Go) || sent
+		}
 	}
 	if sent {
 		b.receipts.Add(1)

@@ -25,6 +25,16 @@ type intake struct {
 // take handles one message of an authenticated user. A nil error says that it
 // may be acknowledged; reply is the receipt to send, nil for none.
 func (in *intake) take(ctx context.Context, user, topic string, payload []byte) (reply []byte, err error) {
+	c, err := in.open(user, topic, payload)
+	if c == nil {
+		return nil, err
+	}
+	return in.keep(ctx, c)
+}
+
+// open is the first half of take: what the message is. It is nil for what is
+// acknowledged and dropped.
+func (in *intake) open(user, topic string, payload []byte) (*attendance.CheckIn, error) {
 	now := time.Now()
 	in.lastRead.Store(now.UnixNano())
 	if len(payload) > phone.MaxPayload { // for OwnTracks the bound is the same
@@ -37,6 +47,13 @@ func (in *intake) take(ctx context.Context, user, topic string, payload []byte) 
 		return nil, nil
 	}
 	c.User, c.Topic, c.ReceivedAt = user, topic, now
+	return c, nil
+}
+
+// keep is the second half of take: it makes the check-in durable and signs the
+// answer.
+func (in *intake) keep(ctx context.Context, c *attendance.CheckIn) (reply []byte, err error) {
+	user := c.User
 	receipt, err := in.verify(ctx, c)
 	if err != nil && ctx.Err() != nil { // the gateway stops; the phone keeps its check-in
 		return nil, err

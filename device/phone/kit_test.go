@@ -110,7 +110,10 @@ func (s *store) verify(ctx context.Context, c *attendance.CheckIn) (*attendance.
 	if c.Auth != attendance.AuthSigned {
 		verdict = attendance.Refused
 	}
-	return &attendance.Receipt{Phone: c.Phone, Counter: c.Counter, Key: key, Seq: uint64(seq), Verdict: verdict, ReceivedAt: c.ReceivedAt, Duplicate: duplicate}, nil
+	answered := sha256.Sum256(c.Evidence.Raw)
+	return &attendance.Receipt{
+		Phone: c.Phone, Counter: c.Counter, Key: key, Seq: uint64(seq), Verdict: verdict, ReceivedAt: c.ReceivedAt, Duplicate: duplicate, Message: answered[:],
+	}, nil
 }
 
 func (s *store) failWith(err error) {

@@ -61,7 +61,8 @@ type Stats struct {
 	Unanswered   uint64 // receipts that no connection took; the phone asks again
 	Logins       uint64
 	LoginsFailed uint64
-	LoginsHeld   uint64 // turned away unheard, because their address failed too often
+	LoginsHeld   uint64 // turned away unheard, because they failed too often
+	Slowed       uint64 // messages that had to wait, because their user sends too much that proves too little
 	Rejected     uint64 // connections that spoke no MQTT, too slowly, or one too many
 	Connected    int64  // now
 }
@@ -69,7 +70,7 @@ type Stats struct {
 // counters are the Stats while they are counted.
 type counters struct {
 	checkIns, malformed, badSignature, unknownPhone, ignored, retained, tooLarge, notAllowed, failed,
-	receipts, unanswered, logins, loginsFailed, loginsHeld, rejected atomic.Uint64
+	receipts, unanswered, logins, loginsFailed, loginsHeld, slowed, rejected atomic.Uint64
 	connected atomic.Int64
 }
 
@@ -78,7 +79,7 @@ func (c *counters) snapshot() Stats {
 		CheckIns: c.checkIns.Load(), Malformed: c.malformed.Load(), BadSignature: c.badSignature.Load(), UnknownPhone: c.unknownPhone.Load(),
 		Ignored: c.ignored.Load(), Retained: c.retained.Load(), TooLarge: c.tooLarge.Load(), NotAllowed: c.notAllowed.Load(), Failed: c.failed.Load(),
 		Receipts: c.receipts.Load(), Unanswered: c.unanswered.Load(), Logins: c.logins.Load(), LoginsFailed: c.loginsFailed.Load(),
-		LoginsHeld: c.loginsHeld.Load(), Rejected: c.rejected.Load(), Connected: c.connected.Load(),
+		LoginsHeld: c.loginsHeld.Load(), Slowed: c.slowed.Load(), Rejected: c.rejected.Load(), Connected: c.connected.Load(),
 	}
 }
 
