@@ -36,11 +36,12 @@ const (
 	WrongKey   Behaviour = "wrong-key"   // signs with a key that was not enrolled; native only
 	Replayed   Behaviour = "replayed"    // sends a check-in again, and another under its counter; native only
 	Stale      Behaviour = "stale"       // with a position from hours ago
+	Pipelined  Behaviour = "pipelined"   // honest; sends several at once, the middle one of three last; native only
 )
 
 // Behaviours lists all of them.
 func Behaviours() []Behaviour {
-	return []Behaviour{Honest, Outside, WrongBSSID, WrongKey, Replayed, Stale}
+	return []Behaviour{Honest, Outside, WrongBSSID, WrongKey, Replayed, Stale, Pipelined}
 }
 
 // Office is where honest phones are.
@@ -53,6 +54,7 @@ type Office struct {
 const (
 	MaxPhones       = 10_000 // of either kind
 	defaultPatience = 10 * time.Second
+	defaultAgain    = 2 * time.Minute
 	maxWaiting      = 64 // check-ins a phone keeps; its owner waits before the next
 )
 
@@ -84,6 +86,9 @@ type Config struct {
 	// Patience is how long a phone waits for an answer before it connects
 	// anew; 10 s if 0.
 	Patience time.Duration
+	// Again is how long a phone that the gateway does not know (yet) keeps its
+	// check-ins before it sends them again; 2 min if 0.
+	Again time.Duration
 	// Dial connects to the broker; TCP if nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger
@@ -100,7 +105,8 @@ type Made struct {
 	// Key is what the gateway must know it by.
 	Key attendance.Key
 	// Promised says that the phone may rely on it: it has a receipt, or, for
-	// OwnTracks, the broker's acknowledgement.
+	// OwnTracks, the broker's acknowledgement. A receipt that says the gateway
+	// took the check-in for something else is an answer and no promise.
 	Promised bool
 	Receipt  *attendance.Receipt // native, once it is there
 }
@@ -124,8 +130,8 @@ func New(cfg Config) (*Fleet, error) {
 		return nil, errors.New("phone simulator: no broker is given")
 	case cfg.Native < 0, cfg.OwnTracks < 0, cfg.Native > MaxPhones, cfg.OwnTracks > MaxPhones, cfg.Native+cfg.OwnTracks == 0:
 		return nil, fmt.Errorf("phone simulator: %d native and %d OwnTracks phones; 1 to %d are wanted", cfg.Native, cfg.OwnTracks, MaxPhones)
-	case cfg.Pace < 0, cfg.Each < 0, cfg.Patience < 0:
-		return nil, errors.New("phone simulator: pace, number and patience can't be negative")
+	case cfg.Pace < 0, cfg.Each < 0, cfg.Patience < 0, cfg.Again < 0:
+		return nil, errors.New("phone simulator: pace, number, patience and the wait of an unknown phone can't be negative")
 	}
 	for _, b := range cfg.Behaviours {
 		if !slices.Contains(Behaviours(), b) {
@@ -135,6 +141,9 @@ func New(cfg Config) (*Fleet, error) {
 	cfg.Counter = max(cfg.Counter, 1)
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
+	}
+	if cfg.Again == 0 {
+		cfg.Again = defaultAgain
 	}
 	if cfg.Zone == nil {
 		cfg.Zone = time.UTC
@@ -202,13 +211,13 @@ func (f *Fleet) note(m Made) int {
 	return len(f.made) - 1
 }
 
-// promise marks a fact as promised. Receipts of repetitions do not replace the
-// first.
-func (f *Fleet) promise(place int, r *attendance.Receipt) {
+// answer marks a fact as answered, and as promised if it is. Receipts of
+// repetitions do not replace the first.
+func (f *Fleet) answer(place int, r *attendance.Receipt, promised bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := &f.made[place]
-	m.Promised = true
+	m.Promised = m.Promised || promised
 	if m.Receipt == nil {
 		m.Receipt = r
 	}

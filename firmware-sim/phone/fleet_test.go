@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -172,7 +173,8 @@ func (s *standIn) take(user, topic string, payload []byte) (reply []byte) {
 		}
 	}
 	s.keep(user, id, c)
-	r, err := phone.SignReceipt(gatewayKey, "gw", &attendance.Receipt{Phone: user, Counter: c.Counter, Key: id, Verdict: attendance.Flagged, ReceivedAt: time.Now()})
+	answered := sha256.Sum256(payload)
+	r, err := phone.SignReceipt(gatewayKey, "gw", &attendance.Receipt{Phone: user, Counter: c.Counter, Key: id, Verdict: attendance.Flagged, ReceivedAt: time.Now(), Message: answered[:]})
 	if err != nil {
 		s.t.Error(err)
 	}
@@ -219,7 +221,7 @@ func TestFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, l := newStandIn(t, loss), listen(t, "127.0.0.1:0")
 			s.fleet = newFleet(t, func(c *Config) {
-				c.Broker, c.Native, c.OwnTracks, c.Each, c.Behaviours, c.Patience = l.Addr().String(), 12, 12, 12, Behaviours(), 100*time.Millisecond
+				c.Broker, c.Native, c.OwnTracks, c.Each, c.Behaviours, c.Patience = l.Addr().String(), 14, 14, 12, Behaviours(), 100*time.Millisecond
 			})
 			defer s.serve(l)()
 			if err := s.fleet.Run(t.Context()); err != nil {
@@ -228,7 +230,7 @@ func TestFleet(t *testing.T) {
 			made := s.fleet.Made()
 			s.count(t, made)
 			// Two replaying phones press 12 times and repeat themselves twice.
-			if want := 24*12 - 2*2; len(made) != want {
+			if want := 28*12 - 2*2; len(made) != want {
 				t.Errorf("%d facts, want %d", len(made), want)
 			}
 			if loss > 0 && s.got < len(made)*21/20 {
@@ -241,7 +243,7 @@ func TestFleet(t *testing.T) {
 func TestBehaviours(t *testing.T) {
 	s, l := newStandIn(t, 0), listen(t, "127.0.0.1:0")
 	s.fleet = newFleet(t, func(c *Config) {
-		c.Broker, c.Native, c.OwnTracks, c.Each, c.Behaviours = l.Addr().String(), 6, 6, 6, Behaviours()
+		c.Broker, c.Native, c.OwnTracks, c.Each, c.Behaviours = l.Addr().String(), 7, 7, 6, Behaviours()
 	})
 	defer s.serve(l)()
 	if err := s.fleet.Run(t.Context()); err != nil {
@@ -377,11 +379,11 @@ func TestSeed(t *testing.T) {
 	if _, err := attendance.NewIndex(&attendance.Roster{Employees: a.RosterEntries()}); err != nil {
 		t.Error(err)
 	}
-	mixed, kinds := newFleet(t, func(c *Config) { c.Native, c.OwnTracks, c.Behaviours = 24, 24, Behaviours() }), map[string]bool{}
+	mixed, kinds := newFleet(t, func(c *Config) { c.Native, c.OwnTracks, c.Behaviours = 28, 28, Behaviours() }), map[string]bool{}
 	for _, h := range mixed.phones {
 		kinds[string(h.behaviour)+h.enrolled.Algorithm()+string('0'+rune(h.dialect))] = true
 	}
-	if want := 6*2 + 4*2; len(kinds) != want { // no OwnTracks phone signs or replays
+	if want := 7*2 + 4*2; len(kinds) != want { // no OwnTracks phone signs, replays or counts
 		t.Errorf("%d kinds of phones, want %d: %v", len(kinds), want, kinds)
 	}
 	press := func(f *Fleet) (out []string) {
@@ -441,16 +443,21 @@ func script(t *testing.T, change func(*Config), play func(nc net.Conn, r io.Read
 	t.Helper()
 	return newFleet(t, func(c *Config) {
 		c.Native, c.OwnTracks, c.Each = 1, 0, 1
-		c.Dial = func(context.Context, string, string) (net.Conn, error) {
-			near, far := net.Pipe()
-			go func() {
-				defer far.Close()
-				play(far, far)
-			}()
-			return near, nil
-		}
+		c.Dial = pipeDial(func(nc net.Conn) { play(nc, nc) })
 		change(c)
 	})
+}
+
+// pipeDial connects to a broker that is played in this process.
+func pipeDial(play func(nc net.Conn)) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			play(far)
+		}()
+		return near, nil
+	}
 }
 
 // TestHostileBroker: a broker that talks nonsense or nothing costs connections,

@@ -2,10 +2,12 @@ package phone
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
@@ -20,7 +22,7 @@ const (
 	longestTry  = time.Second           // ... up to this
 )
 
-// run has the phone check in until ctx ends or its number is made and promised.
+// run has the phone check in until ctx ends or its number is made and answered.
 func (h *handset) run(ctx context.Context) {
 	if h.next.IsZero() {
 		h.next = time.Now().Add(h.pause()) // so that a fleet does not begin in step
@@ -44,7 +46,7 @@ func (h *handset) run(ctx context.Context) {
 	}
 }
 
-// done reports whether the phone's number is made and promised.
+// done reports whether the phone's number is made and answered.
 func (h *handset) done() bool { return h.enough() && len(h.waiting) == 0 }
 
 func (h *handset) enough() bool { return h.fleet.cfg.Each > 0 && h.pressed >= h.fleet.cfg.Each }
@@ -61,7 +63,7 @@ func (h *handset) pause() time.Duration {
 // to the next. Its owner presses without a connection, too.
 func (h *handset) due() (time.Duration, error) {
 	for {
-		if h.enough() || len(h.waiting) >= maxWaiting || h.fleet.cfg.Pace == 0 && len(h.waiting) > 0 {
+		if h.enough() || len(h.waiting) >= maxWaiting || h.fleet.cfg.Pace == 0 && len(h.waiting) >= h.atOnce() {
 			return keepAlive / 2, nil
 		}
 		now := time.Now()
@@ -71,8 +73,18 @@ func (h *handset) due() (time.Duration, error) {
 		if err := h.press(now); err != nil {
 			return 0, err
 		}
-		h.next = now.Add(h.pause())
+		if h.pressed%h.atOnce() == 0 {
+			h.next = now.Add(h.pause())
+		}
 	}
+}
+
+// atOnce is how many check-ins the phone makes and sends together.
+func (h *handset) atOnce() int {
+	if h.behaviour == Pipelined {
+		return pipeline
+	}
+	return 1
 }
 
 // idle waits without a connection.
@@ -123,7 +135,11 @@ func (h *handset) connection(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(h.waiting) == 0 {
+		quiet := time.Until(h.quiet)
+		if quiet > 0 {
+			rest = min(rest, quiet)
+		}
+		if len(h.waiting) == 0 || quiet > 0 {
 			if err := h.rest(w, rest); err != nil {
 				return err
 			}
@@ -179,19 +195,24 @@ func (h *handset) rest(w *wire, d time.Duration) error {
 	return err
 }
 
-// send publishes the oldest check-in that waits, and waits until it is promised.
+// send publishes the oldest check-in that waits, or as many as the phone sends
+// at once, and waits until they are answered.
 func (h *handset) send(w *wire) error {
 	if err := w.within(h.fleet.cfg.Patience); err != nil {
 		return err
 	}
-	m, waiting := h.waiting[0], len(h.waiting)
-	id := h.nextID()
-	// The apps retain by default.
-	if err := w.publish(m.topic, id, !h.native, m.payload); err != nil {
-		return err
+	var id uint16
+	n := min(h.atOnce(), len(h.waiting))
+	left := len(h.waiting) - n
+	for _, m := range h.waiting[:n] {
+		id = h.nextID()
+		// The apps retain by default.
+		if err := w.publish(m.topic, id, !h.native, m.payload); err != nil {
+			return err
+		}
 	}
 	acked := false
-	for len(h.waiting) == waiting {
+	for len(h.waiting) > left && !time.Now().Before(h.quiet) {
 		p, err := w.next()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -202,7 +223,7 @@ func (h *handset) send(w *wire) error {
 			h.receipt(p.payload)
 		case p.kind == packetPuback && p.id == id:
 			if acked = true; !h.native {
-				h.promised(nil)
+				h.answered(0, nil, true)
 				return h.status(w)
 			}
 		}
@@ -234,21 +255,39 @@ func (h *handset) receipt(payload []byte) {
 		h.fleet.cfg.Log.Warn("phone simulator: not a receipt of the gateway", "phone", h.user, "err", err)
 		return
 	}
-	// It is for the oldest that waits, or for one that was sent twice.
-	if len(h.waiting) == 0 || r.Phone != h.user {
+	// It is for exactly the bytes of one that waits, or is passed over: somebody
+	// else's message under the same counter is answered on this topic, too.
+	i := slices.IndexFunc(h.waiting, func(m *message) bool {
+		return r.Phone == h.user && r.Counter == m.checkIn.Counter && bytes.Equal(r.Message, m.digest[:])
+	})
+	if i < 0 {
 		return
 	}
-	// A gateway that does not know the phone keeps what it sends as anybody's.
-	m := h.waiting[0]
-	if r.Key != m.key && r.Key != attendance.RefusedKey(h.user, m.topic, m.payload) {
-		return
+	m := h.waiting[i]
+	switch {
+	case r.Keep:
+		h.quiet = time.Now().Add(h.fleet.cfg.Again)
+		h.fleet.cfg.Log.Warn("phone simulator: the gateway does not know this phone; is it in the roster?", "phone", h.user, "again_in", h.fleet.cfg.Again)
+	case r.Key != m.key:
+		// Final, and not what the phone made: a good app shows it. For an honest
+		// one it is a punch that nobody will pay.
+		h.turned++
+		h.fleet.cfg.Log.Warn("phone simulator: taken for something else", "phone", h.user, "counter", r.Counter, "key", r.Key, "verdict", r.Verdict, "reasons", r.Reasons)
+		h.answered(i, r, false)
+	default:
+		h.answered(i, r, true)
 	}
-	h.promised(r)
 }
 
-// promised ends the wait of the oldest.
-func (h *handset) promised(r *attendance.Receipt) {
-	h.fleet.promise(h.waiting[0].place, r)
-	h.waiting = h.waiting[1:]
-	h.kept++
+// answered ends the wait of the i-th that waits.
+func (h *handset) answered(i int, r *attendance.Receipt, promised bool) {
+	h.fleet.answer(h.waiting[i].place, r, promised)
+	if promised {
+		h.kept++
+	}
+	if i == 0 { // nearly always, and it moves nothing
+		h.waiting = h.waiting[1:]
+		return
+	}
+	h.waiting = slices.Delete(h.waiting, i, i+1)
 }

@@ -162,8 +162,8 @@ func (w *World) Summarize(listened bool) (*Summary, error) {
 // Clean reports whether nothing went wrong.
 func (s *Summary) Clean() bool { return s.Lost+s.Doubled+s.Invented+s.OutOfOrder+s.Altered == 0 }
 
-// ReceiptsDiffer compares the receipts that phones hold with the events that
-// central holds, and describes each difference.
+// ReceiptsDiffer compares the receipts that phones hold with what they made and
+// with the events that central holds, and describes each difference.
 func (w *World) ReceiptsDiffer() ([]string, error) {
 	_, punches, err := w.Held()
 	if err != nil {
@@ -180,6 +180,8 @@ func (w *World) ReceiptsDiffer() ([]string, error) {
 		}
 		p := byKey[m.Receipt.Key]
 		switch {
+		case !m.Promised:
+			out = append(out, fmt.Sprintf("%s %d: a %s phone made %s and was told %v %v of %s", m.Phone, m.Counter, m.Behaviour, m.Key, m.Receipt.Verdict, m.Receipt.Reasons, m.Receipt.Key))
 		case p == nil:
 			out = append(out, fmt.Sprintf("%s %d: a receipt for %s, which central does not hold", m.Phone, m.Counter, m.Receipt.Key))
 		case p.Verdict != m.Receipt.Verdict || !slices.Equal(p.Reasons, m.Receipt.Reasons):

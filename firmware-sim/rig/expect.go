@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"slices"
 	"time"
 
 	"github.com/punchd/punchd/firmware-sim/phone"
@@ -85,7 +86,7 @@ func (p *people) atReader(m reader.Made) *Says {
 // flagged.
 func (p *people) byPhone(m phone.Made) *Says {
 	s := &Says{At: m.At.Truncate(precision(m.Native)), Method: attendance.MethodPhone, Verdict: attendance.Flagged}
-	if m.Behaviour == phone.Honest || m.Behaviour == phone.Replayed {
+	if slices.Contains([]phone.Behaviour{phone.Honest, phone.Replayed, phone.Pipelined}, m.Behaviour) {
 		s.Verdict = attendance.Accepted
 	}
 	e := p.byUser[m.Phone]

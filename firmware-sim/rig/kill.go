@@ -180,6 +180,13 @@ func (r *killRun) judge() error {
 		return err
 	}
 	t := Check(r.world.Made(false), seen)
+	differ, err := r.world.ReceiptsDiffer()
+	if err != nil {
+		return err
+	}
+	if len(differ) > 0 { // a receipt does not tell in which round it was signed
+		r.fails[max(len(r.ends)-1, 0)] = fmt.Sprintf("%d receipts are not true; the first: %s", len(differ), differ[0])
+	}
 	for _, f := range t.Faults {
 		i := r.roundOf(f)
 		if _, known := r.fails[i]; !known {

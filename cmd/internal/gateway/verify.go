@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -20,8 +21,8 @@ const (
 // new, judges it, makes it durable, and says what became of it. A nil error
 // means durable; the receipt is nil for what is no native check-in.
 //
-// One check-in of a phone is handled at a time, since the counter of one
-// decides about the next; different phones go side by side.
+// One check-in of a phone is handled at a time, since what one leaves in the
+// ledger decides about the next; different phones go side by side.
 func (g *Gateway) verify(ctx context.Context, c *attendance.CheckIn) (*attendance.Receipt, error) {
 	unlock, err := g.phones.lock(ctx, c.User)
 	if err != nil {
@@ -36,21 +37,36 @@ func (g *Gateway) verify(ctx context.Context, c *attendance.CheckIn) (*attendanc
 	if before != nil {
 		return g.again(c, before), nil
 	}
+	r, before, err := g.record(ctx, c, cl)
+	if before != nil && c.Auth == attendance.AuthUser && !bytes.Equal(before.punch.Evidence.Raw, c.Evidence.Raw) {
+		// OwnTracks signs nothing: what repeats the identity of a message and
+		// says something else is a fact of its own, and must be seen.
+		r, before, err = g.record(ctx, c, claim{key: refusedKey(c), replay: true})
+	}
+	if before != nil {
+		return g.again(c, before), nil
+	}
+	return r, err
+}
+
+// record judges a check-in and makes it durable under the key of its claim. If
+// the ledger has that key already, nothing is kept and its punch is returned.
+func (g *Gateway) record(ctx context.Context, c *attendance.CheckIn, cl claim) (*attendance.Receipt, *stored, error) {
 	p := g.judge(c, cl)
 	results, err := g.journal.Append(ctx, []attendance.Record{p})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if results[0].Duplicate {
 		_, first, _, err := g.journal.Lookup(cl.key)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return g.again(c, &stored{results[0].Seq, first}), nil
+		return nil, &stored{results[0].Seq, first}, nil
 	}
 	g.remember(c, p)
 	g.counts.punch(p)
-	return receipt(c, &stored{results[0].Seq, p}, false), nil
+	return receipt(c, &stored{results[0].Seq, p}, false), nil, nil
 }
 
 // stored is a punch in its place in the ledger.
@@ -68,8 +84,8 @@ func (g *Gateway) again(c *attendance.CheckIn, first *stored) *attendance.Receip
 // claim is what a check-in says it is.
 type claim struct {
 	key    attendance.Key
-	replay bool   // it claims a counter that is used up
-	gap    uint64 // counters that never arrived
+	replay bool   // it claims what another message is already
+	gap    uint64 // counters right below its own that have not arrived
 }
 
 // claim derives the key of a check-in from as much of it as is proven. If that
@@ -81,7 +97,23 @@ func (g *Gateway) claim(c *attendance.CheckIn) (claim, *stored, error) {
 	case attendance.AuthUser:
 		return claim{key: attendance.OwnTracksKey(c.Topic, c.Message, c.Evidence.Raw)}, nil, nil
 	}
-	return claim{key: refusedKey(c)}, nil, nil
+	before, err := g.proven(c)
+	return claim{key: refusedKey(c)}, before, err
+}
+
+// proven finds the punch of a message that proves nothing now and did so
+// before: its key has been replaced in the roster, or taken out, and the phone
+// asks for the receipt that it missed. Only the very same bytes count, since
+// nothing else of the message can be believed.
+func (g *Gateway) proven(c *attendance.CheckIn) (*stored, error) {
+	if !c.Native || c.Counter == 0 {
+		return nil, nil
+	}
+	seq, before, found, err := g.journal.Lookup(attendance.PhoneKey(c.Phone, c.Counter))
+	if err != nil || !found || !bytes.Equal(before.Evidence.Raw, c.Evidence.Raw) {
+		return nil, err
+	}
+	return &stored{seq, before}, nil
 }
 
 func (g *Gateway) signedClaim(c *attendance.CheckIn) (claim, *stored, error) {
@@ -97,12 +129,17 @@ func (g *Gateway) signedClaim(c *attendance.CheckIn) (claim, *stored, error) {
 	if err != nil {
 		return claim{}, nil, err
 	}
-	if found && sameClaims(before, c) {
+	switch {
+	case !found:
+		// Messages overtake each other, on the phone and on the way. That a
+		// later one was first says nothing against this one: what is counted
+		// once is the key, and how old it is the judge sees.
+		return claim{key: key}, nil, nil
+	case sameClaims(before, c):
 		return claim{}, &stored{seq, before}, nil
 	}
-	// The counter is used up, or was passed over, and this says something else:
-	// the phone's key was copied, or its counter set back. It is stored under a
-	// key of its own.
+	// The counter is used up, and this says something else: the phone's key was
+	// copied, or its counter set back. It is stored under a key of its own.
 	return claim{key: refusedKey(c), replay: true}, nil, nil
 }
 
@@ -142,7 +179,7 @@ func (g *Gateway) judge(c *attendance.CheckIn, cl claim) *attendance.Punch {
 		p.Counter, p.Gap = c.Counter, cl.gap
 	}
 	if cl.replay {
-		// The counter stays out of the record: it belongs to another message.
+		// A counter stays out of the record: it belongs to another message.
 		p.Counter, p.Gap = 0, 0
 		p.Verdict = attendance.Refused
 		p.Reasons = append([]attendance.Reason{attendance.ReasonReplayed}, p.Reasons...)
@@ -169,9 +206,13 @@ func receipt(c *attendance.CheckIn, s *stored, duplicate bool) *attendance.Recei
 	if !c.Native || c.Auth == attendance.AuthMalformed {
 		return nil
 	}
+	answered := sha256.Sum256(c.Evidence.Raw)
 	return &attendance.Receipt{
 		Phone: c.Phone, Counter: c.Counter, Key: s.punch.Key, Seq: s.seq,
 		Verdict: s.punch.Verdict, Reasons: s.punch.Reasons, ReceivedAt: s.punch.ReceivedAt, Duplicate: duplicate,
+		Message: answered[:],
+		// What came before its phone was enrolled is judged anew once it is.
+		Keep: c.Auth == attendance.AuthUnknownPhone && s.punch.Key == refusedKey(c),
 	}
 }
 
