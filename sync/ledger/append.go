@@ -123,8 +123,11 @@ func (l *Ledger) put(frames []byte, parts []part) (err error) {
 	for i := range parts {
 		p := &parts[i]
 		if p.segment == nil {
-			left.rolled = append(left.rolled, segmentName(p.first))
-			if p.segment, p.file, err = l.roll(p.first, l.end.seq); err != nil {
+			p.segment, p.file, err = l.roll(p.first, l.end.seq)
+			if p.segment != nil {
+				left.rolled = append(left.rolled, p.segment.name)
+			}
+			if err != nil {
 				return err
 			}
 		}

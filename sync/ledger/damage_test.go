@@ -241,7 +241,7 @@ func checkBeside(t testing.TB, medium *disktest.Disk, next uint64, damaged []spa
 }
 
 func identity(t testing.TB, medium *disktest.Disk) Identity {
-	lay, err := readLayout(medium, dir)
+	lay, err := readLayout(medium, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,21 +422,6 @@ func TestHeaderLost(t *testing.T) {
 	if _, err := Open(small(medium)); !errors.Is(err, errNoHeader) {
 		t.Errorf("the only header lost: %v, want %v", err, errNoHeader)
 	}
-}
-
-// TestForeignSegments: what belongs to another ledger is told of and passed over.
-func TestForeignSegments(t *testing.T) {
-	medium := filled(t, 64)
-	other := filled(t, 64)
-	medium.SetBytes(dir+"/"+segmentName(23), other.Bytes(dir+"/"+segmentName(23)))
-	medium.SetBytes(dir+"/"+segmentName(99), medium.Bytes(dir+"/"+segmentName(46)))
-	medium.SetBytes(dir+"/notes.txt", []byte("kept"))
-	l := mustOpen(t, small(medium))
-	defer closeLedger(t, l)
-	if r := l.Report(); len(r.Headers) != 2 {
-		t.Errorf("headers %q", r.Headers)
-	}
-	checkAround(t, l, []span{{23, 45}})
 }
 
 // TestUnreadableSector: a sector that the disk can't read costs the frames in

@@ -6,11 +6,9 @@
 package ledger
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,8 +26,11 @@ type Config struct {
 	// like a batch that was never finished.
 	Floor   uint64
 	FloorOf Identity
-	FS      disk.FS      // nil is disk.OS
-	Log     *slog.Logger // nil is silent
+	// Room, if not nil, is asked before a file of that many bytes is written.
+	// Its error is the answer to whoever needs the file.
+	Room func(bytes int64) error
+	FS   disk.FS      // nil is disk.OS
+	Log  *slog.Logger // nil is silent
 }
 
 // Report is what opening a ledger found.
@@ -60,6 +61,7 @@ type Ledger struct {
 	size   int64 // of new segments
 	id     Identity
 	log    *slog.Logger
+	room   func(int64) error
 	report Report
 	index  index
 
@@ -77,7 +79,7 @@ type Ledger struct {
 // Open opens a ledger, or begins one where there is none. A batch that was
 // never finished is wiped; damage is told in the [Report] and left as it is.
 func Open(cfg Config) (*Ledger, error) {
-	l := &Ledger{fs: cfg.FS, dir: cfg.Dir, size: cfg.SegmentSize, log: cfg.Log}
+	l := &Ledger{fs: cfg.FS, dir: cfg.Dir, size: cfg.SegmentSize, log: cfg.Log, room: cfg.Room}
 	if l.fs == nil {
 		l.fs = disk.OS
 	}
@@ -90,13 +92,11 @@ func Open(cfg Config) (*Ledger, error) {
 	if l.size < MinSegmentSize || l.size > MaxSegmentSize || l.size%headerBlock != 0 {
 		return nil, fmt.Errorf("ledger: segment size %d is not a multiple of %d between %d and %d", l.size, headerBlock, MinSegmentSize, MaxSegmentSize)
 	}
-	if err := l.fs.MkdirAll(l.dir); err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+	made, err := l.makeDir()
+	if err != nil {
+		return nil, err
 	}
-	if err := l.fs.SyncDir(filepath.Dir(filepath.Clean(l.dir))); err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
-	}
-	lay, err := readLayout(l.fs, l.dir)
+	lay, err := readLayout(l.fs, l.dir, &cfg.FloorOf)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func Open(cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	if len(lay.segments) == 0 {
-		err = l.begin()
+		err = l.begin(cfg, made)
 	} else {
 		err = l.recover(lay, cfg)
 	}
@@ -117,50 +117,6 @@ func Open(cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-// begin makes the first segment of a new ledger.
-func (l *Ledger) begin() error {
-	rand.Read(l.id.ID[:])
-	rand.Read(l.id.Salt[:])
-	return l.startSegment(0)
-}
-
-// startSegment goes on in a new segment, at a place between two batches.
-func (l *Ledger) startSegment(seq uint64) error {
-	s, f, err := l.roll(seq, seq)
-	if err != nil {
-		return err
-	}
-	l.file = f
-	l.segments = append(l.segments, s)
-	l.end = position{s, headerBlock, seq}
-	return nil
-}
-
-// roll makes the spare the segment that begins at a sequence.
-func (l *Ledger) roll(first, durable uint64) (s *segment, f disk.File, err error) {
-	if err := l.spare.take(); err != nil {
-		return nil, nil, err
-	}
-	s = &segment{name: segmentName(first), header: header{l.id, first, durable, l.size}, length: l.size}
-	from, to := filepath.Join(l.dir, spareName), filepath.Join(l.dir, s.name)
-	if f, err = l.fs.Open(from, true); err != nil {
-		return nil, nil, fmt.Errorf("ledger: %w", err)
-	}
-	if _, err = f.WriteAt(s.block(), 0); err == nil {
-		err = f.Datasync()
-	}
-	if err == nil {
-		err = l.fs.Rename(from, to)
-	}
-	if err == nil {
-		err = l.fs.SyncDir(l.dir)
-	}
-	if err != nil {
-		return s, nil, errors.Join(fmt.Errorf("ledger: begin segment %s: %w", s.name, err), f.Close())
-	}
-	return s, f, nil
 }
 
 // Identity tells this ledger from others.

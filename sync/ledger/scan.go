@@ -33,7 +33,7 @@ type follower struct {
 // being written, so it only says how far a reader may go; the reader then
 // reads these bytes again, and what is missing of them is damage.
 func (f *follower) look() (view, error) {
-	lay, err := readLayout(f.fs, f.dir)
+	lay, err := readLayout(f.fs, f.dir, nil)
 	if err != nil || len(lay.segments) == 0 {
 		return view{}, err
 	}

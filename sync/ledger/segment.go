@@ -135,17 +135,22 @@ type layout struct {
 // errNoHeader says that no segment of a ledger tells its identity.
 var errNoHeader = errors.New("no segment has a readable header")
 
+// ErrMixed says that a directory holds segments of several ledgers, and nothing
+// tells which of them it is.
+var ErrMixed = errors.New("segments of several ledgers")
+
 // readLayout reads the headers of a ledger's segments. Only a header of a
-// version this program does not know, or a ledger without any readable one,
-// is an error: a segment whose header is lost is still read by its name.
-func readLayout(fs disk.FS, dir string) (*layout, error) {
+// version this program does not know, a ledger without any readable one, or one
+// that can't be told from another is an error: a segment whose header is lost is
+// still read by its name. The ledger is the one that is expected, if a segment
+// of it is there; nil says that it is only read.
+func readLayout(fs disk.FS, dir string, expected *Identity) (*layout, error) {
 	names, err := fs.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	lay := &layout{}
-	known := false
-	var lost []*segment
+	var known, lost []*segment
 	for _, name := range names {
 		first, ok := parseSegmentName(name)
 		if !ok {
@@ -159,25 +164,51 @@ func readLayout(fs disk.FS, dir string) (*layout, error) {
 		if problem != "" {
 			lay.headers = append(lay.headers, name+": "+problem)
 		}
-		switch {
-		case s.size == 0:
+		if s.size == 0 {
 			s.first, s.size = first, max(s.length, MinSegmentSize)
 			lost = append(lost, s)
 			continue
-		case !known:
-			lay.id, known = s.id, true
-		case s.id != lay.id:
-			lay.headers = append(lay.headers, fmt.Sprintf("%s: belongs to ledger %s, not to %s; it is passed over", name, s.id, lay.id))
-			continue
 		}
-		lay.segments = append(lay.segments, s)
+		known = append(known, s)
 	}
-	if len(lost) > 0 && !known {
+	if len(lost) > 0 && len(known) == 0 {
 		return nil, fmt.Errorf("ledger: %s: %w: %w", dir, errNoHeader, protocol.ErrMalformed)
+	}
+	if err := lay.choose(known, expected); err != nil {
+		return nil, fmt.Errorf("ledger: %s: %w", dir, err)
 	}
 	lay.segments = append(lay.segments, lost...)
 	lay.sort()
 	return lay, nil
+}
+
+// choose takes the segments of one ledger and passes over the others. The first
+// by name has no more to say than the others: a single file that was copied
+// into the directory must not make it another ledger's.
+func (lay *layout) choose(known []*segment, expected *Identity) error {
+	count := map[Identity]int{}
+	for _, s := range known {
+		count[s.id]++
+		if count[s.id] > count[lay.id] {
+			lay.id = s.id
+		}
+	}
+	// Reading spoils nothing, so for that the one with most segments will do.
+	sure := len(count) < 2 || expected == nil
+	if expected != nil && count[*expected] > 0 {
+		lay.id, sure = *expected, true
+	}
+	for _, s := range known {
+		switch {
+		case s.id == lay.id:
+			lay.segments = append(lay.segments, s)
+		case sure:
+			lay.headers = append(lay.headers, fmt.Sprintf("%s: belongs to ledger %s, not to %s; it is passed over", s.name, s.id, lay.id))
+		default:
+			return fmt.Errorf("%w: most are of %s, but %s is of %s: move those elsewhere that don't belong here, and start again", ErrMixed, lay.id, s.name, s.id)
+		}
+	}
+	return nil
 }
 
 // sort orders the segments and passes over a second one with the same start.

@@ -86,6 +86,11 @@ func (s *spare) take() error {
 // make writes a spare and makes it durable, so that overwriting it later
 // changes no more than its data.
 func (s *spare) make() error {
+	if s.l.room != nil {
+		if err := s.l.room(s.l.size); err != nil {
+			return err
+		}
+	}
 	temp := filepath.Join(s.l.dir, spareTemp)
 	f, err := s.l.fs.Create(temp)
 	if err != nil {

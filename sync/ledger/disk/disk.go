@@ -15,6 +15,9 @@ type FS interface {
 	// Create makes an empty file, or empties one that is there.
 	Create(path string) (File, error)
 	Rename(from, to string) error
+	// RenameNew is Rename for a name that is not taken: otherwise its error
+	// wraps fs.ErrExist, and nothing is changed.
+	RenameNew(from, to string) error
 	Remove(path string) error
 	// ReadDir gives the names in a directory, sorted.
 	ReadDir(dir string) ([]string, error)
@@ -59,6 +62,19 @@ func osOpen(path string, flag int) (File, error) {
 }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (osFS) RenameNew(from, to string) error { return renameNew(from, to) }
+
+// renameFree looks whether the name is taken and renames: two steps, for systems
+// that can't do it in one. A ledger has one writer, so nobody comes between.
+func renameFree(from, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: os.ErrExist}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, to)
+}
 
 func (osFS) Remove(path string) error { return os.Remove(path) }
 

@@ -23,3 +23,15 @@ func (f osFile) Datasync() error {
 }
 
 func syncDirectory(d *os.File) error { return d.Sync() }
+
+// renameNew renames in one step, where the file system can.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS): // as NFS and old kernels do
+		return renameFree(from, to)
+	}
+	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+}

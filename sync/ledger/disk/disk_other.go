@@ -18,3 +18,5 @@ func syncDirectory(d *os.File) error {
 	}
 	return d.Sync()
 }
+
+func renameNew(from, to string) error { return renameFree(from, to) }

@@ -242,6 +242,17 @@ func (d *Disk) Rename(from, to string) error {
 	return nil
 }
 
+// RenameNew implements [disk.FS].
+func (d *Disk) RenameNew(from, to string) error {
+	d.mu.Lock()
+	_, taken := d.names[to]
+	d.mu.Unlock()
+	if taken {
+		return &fs.PathError{Op: "rename", Path: to, Err: fs.ErrExist}
+	}
+	return d.Rename(from, to)
+}
+
 // Remove implements [disk.FS].
 func (d *Disk) Remove(path string) error {
 	d.mu.Lock()

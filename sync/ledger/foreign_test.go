@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/punchd/punchd/sync/ledger/disk"
+	"github.com/punchd/punchd/sync/ledger/disk/disktest"
+)
+
+// known is a config for a ledger of which so many records are known.
+func known(medium *disktest.Disk, id Identity, floor uint64) Config {
+	cfg := small(medium)
+	cfg.Floor, cfg.FloorOf = floor, id
+	return cfg
+}
+
+// TestForeignSegments: what belongs to another ledger is told of and passed
+// over, wherever it stands, the first segment included.
+func TestForeignSegments(t *testing.T) {
+	for _, first := range []uint64{0, 23} {
+		medium := filled(t, 64)
+		id := identity(t, medium)
+		other := filled(t, 64)
+		foreign := other.Bytes(dir + "/" + segmentName(first))
+		medium.SetBytes(dir+"/"+segmentName(first), foreign)
+		medium.SetBytes(dir+"/"+segmentName(99), medium.Bytes(dir+"/"+segmentName(46)))
+		medium.SetBytes(dir+"/notes.txt", []byte("kept"))
+		l := mustOpen(t, known(medium, id, 64))
+		if r := l.Report(); len(r.Headers) != 2 || l.Identity() != id {
+			t.Errorf("ledger %v, headers %q", l.Identity(), r.Headers)
+		}
+		checkAround(t, l, []span{{first, first + 22}})
+		closeLedger(t, l)
+		if !bytes.Equal(medium.Bytes(dir+"/"+segmentName(first)), foreign) {
+			t.Error("the foreign segment was changed")
+		}
+	}
+}
+
+// TestMixedLedgers: without word of which ledger it is, nothing is written; to
+// read it, most segments decide.
+func TestMixedLedgers(t *testing.T) {
+	medium := filled(t, 64)
+	id := identity(t, medium)
+	other := filled(t, 64)
+	medium.SetBytes(dir+"/"+segmentName(0), other.Bytes(dir+"/"+segmentName(0)))
+	before := medium.Clone()
+	for _, cfg := range []Config{small(medium), known(medium, Identity{ID: [16]byte{9}}, 5)} {
+		l, err := Open(cfg)
+		if !errors.Is(err, ErrMixed) || !strings.Contains(err.Error(), "move those elsewhere") {
+			t.Errorf("%v, %v", l, err)
+		}
+	}
+	for _, name := range []string{segmentName(0), segmentName(23), segmentName(46)} {
+		if !bytes.Equal(medium.Bytes(dir+"/"+name), before.Bytes(dir+"/"+name)) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	r := openReader(medium, dir, 30)
+	defer r.Close()
+	if f, err := r.Next(); err != nil || f.Seq != 30 || r.id != id {
+		t.Errorf("reading: %d of %v, %v", f.Seq, r.id, err)
+	}
+}
+
+// TestNameInTheWay: a file with the name of the next segment is neither
+// overwritten nor removed; once it is gone, the ledger goes on.
+func TestNameInTheWay(t *testing.T) {
+	medium := disktest.New(1)
+	l := mustOpen(t, small(medium))
+	mustAppend(t, l, batch(0, 0, 4, 150))
+	id := identity(t, medium)
+	other := filled(t, 64)
+	path := dir + "/" + segmentName(20)
+	foreign := other.Bytes(dir + "/" + segmentName(23))
+	medium.SetBytes(path, foreign)
+	for l.Next() < 20 {
+		mustAppend(t, l, batch(l.Next(), 0, 4, 150))
+	}
+	big := batch(20, 0, 2, 3000) // fits no more
+	for range 3 {
+		if _, err := l.Append(big); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "move it elsewhere") {
+			t.Fatalf("the name is taken: %v", err)
+		}
+	}
+	if !bytes.Equal(medium.Bytes(path), foreign) {
+		t.Fatal("the file in the way was changed")
+	}
+	if err := medium.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, big)
+	closeLedger(t, l)
+	l = mustOpen(t, known(medium, id, 0))
+	defer closeLedger(t, l)
+	if r := l.Report(); l.Next() != 22 || r.Damage != nil || r.Headers != nil {
+		t.Errorf("next %d, %+v", l.Next(), r)
+	}
+}
+
+// TestDirectoryGone: no sequence is given twice when the segments are gone. A
+// directory that is empty may be one whose disk is not mounted: nothing is done.
+func TestDirectoryGone(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "ledger")
+	cfg := Config{Dir: at, SegmentSize: MinSegmentSize}
+	l := mustOpen(t, cfg)
+	mustAppend(t, l, batch(0, 0, 7, 20))
+	id := l.Identity()
+	closeLedger(t, l)
+	cfg.Floor, cfg.FloorOf = 7, id
+
+	if err := errors.Join(os.RemoveAll(at), os.Mkdir(at, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(cfg); !errors.Is(err, ErrEmpty) || !strings.Contains(err.Error(), "mount") {
+		t.Fatalf("an empty directory: %v, %v", l, err)
+	}
+	if names, err := disk.OS.ReadDir(at); err != nil || len(names) != 0 {
+		t.Fatalf("left behind %v, %v", names, err)
+	}
+	if err := os.Remove(at); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no room")
+	cfg.Room = func(int64) error { return full }
+	if l, err := Open(cfg); !errors.Is(err, full) {
+		t.Fatalf("no room: %v, %v", l, err)
+	}
+	cfg.Room = nil
+	l = mustOpen(t, cfg)
+	if l.Identity() != id || l.Next() != 7 {
+		t.Errorf("ledger %v at %d", l.Identity(), l.Next())
+	}
+	if d := l.Report().Damage; len(d) != 1 || d[0].First != 0 || d[0].Last != 6 {
+		t.Errorf("damage %v", d)
+	}
+	mustAppend(t, l, batch(7, 0, 3, 20))
+	closeLedger(t, l)
+	cfg.Floor = 10
+	l = mustOpen(t, cfg)
+	defer closeLedger(t, l)
+	frames, damage := readAll(t, l.Reader(0))
+	wantRecords(t, frames, 7, 10, 20)
+	if len(damage) != 1 || damage[0].First != 0 || damage[0].Last != 6 {
+		t.Errorf("damage %v", damage)
+	}
+}
+
+// TestErrorsNameTheSegment: a segment was a spare once; its errors don't say so.
+func TestErrorsNameTheSegment(t *testing.T) {
+	at := t.TempDir()
+	l := mustOpen(t, Config{Dir: at, SegmentSize: MinSegmentSize})
+	defer l.Close() // the file is closed
+	if err := l.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.Append(batch(0, 0, 1, 20))
+	if err == nil || strings.Contains(err.Error(), spareName) || !strings.Contains(err.Error(), filepath.Join(at, segmentName(0))) {
+		t.Errorf("%v", err)
+	}
+}
