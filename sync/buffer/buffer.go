@@ -13,12 +13,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -30,17 +27,24 @@ import (
 // Config says where a buffer is.
 type Config struct {
 	Dir string
-	Log *slog.Logger // nil is silent
+	// Room, if not nil, says whether the disk has room for Badger to be opened
+	// and written: it writes through memory, and where the disk has no block for
+	// a page the process ends by SIGBUS. The error wraps syscall.ENOSPC.
+	Room func() error
+	Log  *slog.Logger // nil is silent
 }
 
 // Buffer is an open buffer. One goroutine updates it; any may read.
 type Buffer struct {
-	dir      string
-	log      *slog.Logger
-	db       *badger.DB
-	fresh    bool
-	suspects []Suspect
-	trim     trimmer
+	dir   string
+	log   *slog.Logger
+	room  func() error
+	db    *badger.DB
+	fresh bool
+	trim  trimmer
+	// reasons says why buffers were moved aside, by path. Only Open and what
+	// follows it before the buffer is used changes it.
+	reasons map[string]string
 	// counters remembers the highest counters of some phones, for updates.
 	counters map[string]uint64
 
@@ -56,21 +60,16 @@ type state struct {
 	sinks   map[string]Sink
 }
 
-// Suspect is a buffer that could not be used and was moved aside.
-type Suspect struct {
-	Path   string
-	Reason string
-}
-
-const suspectMark = ".suspect-"
-
 // Open opens the buffer. One that can't be opened, or contradicts itself, is
 // moved aside under another name and a new one begun: see [Buffer.Fresh] and
 // [Buffer.Suspects]. An error is one that a new buffer would not cure either.
 func Open(cfg Config) (*Buffer, error) {
-	b := &Buffer{dir: cfg.Dir, log: cfg.Log}
+	b := &Buffer{dir: cfg.Dir, log: cfg.Log, room: cfg.Room, reasons: map[string]string{}}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
+	}
+	if b.room == nil {
+		b.room = func() error { return nil }
 	}
 	err := b.open()
 	if err == nil {
@@ -89,30 +88,13 @@ func Open(cfg Config) (*Buffer, error) {
 // text is looked at too, since Badger does not always wrap.
 func incurable(err error) bool {
 	for _, e := range []error{
-		syscall.ENOSPC, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, fs.ErrPermission,
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, fs.ErrPermission,
 	} {
 		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
 			return true
 		}
 	}
 	return strings.Contains(err.Error(), "Another process is using this Badger database")
-}
-
-// Reset moves the buffer aside for a reason and begins a new one.
-func (b *Buffer) Reset(reason string) error {
-	if b.db != nil {
-		if err := b.db.Close(); err != nil {
-			b.log.Warn("closing a suspect buffer failed", "err", err)
-		}
-		b.db = nil
-	}
-	path := b.dir + suspectMark + time.Now().UTC().Format("20060102T150405.000000000Z")
-	b.log.Error("the buffer can't be used; it is moved aside and made anew from the ledger", "reason", reason, "moved", path)
-	if err := os.Rename(b.dir, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("buffer: move a suspect buffer aside: %w", err)
-	}
-	b.suspects = append(b.suspects, Suspect{path, reason})
-	return b.open()
 }
 
 // open opens what is there, or begins a new buffer, and reads its state.
@@ -124,6 +106,9 @@ func (b *Buffer) open() (err error) {
 			err = fmt.Errorf("buffer: opening panicked: %v", p)
 		}
 	}()
+	if err := b.room(); err != nil {
+		return fmt.Errorf("buffer: %w", err)
+	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return fmt.Errorf("buffer: %w", err)
 	}
@@ -133,7 +118,9 @@ func (b *Buffer) open() (err error) {
 	}
 	b.trim = newTrimmer(b.dir)
 	if err := b.load(); err != nil {
-		return errors.Join(err, b.db.Close())
+		err = errors.Join(err, b.db.Close())
+		b.db = nil
+		return err
 	}
 	return nil
 }
@@ -263,30 +250,11 @@ func (b *Buffer) Begin(id ledger.Identity) error {
 // Fresh says whether the buffer is a new one that belongs to no ledger yet.
 func (b *Buffer) Fresh() bool { return b.fresh }
 
-// Suspects are the buffers that were moved aside since Open was called.
-func (b *Buffer) Suspects() []Suspect { return slices.Clone(b.suspects) }
-
 // Ledger is the ledger whose records the buffer holds.
 func (b *Buffer) Ledger() ledger.Identity {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.ledger
-}
-
-// PruneSuspects removes the buffers moved aside but the newest. It is called
-// when the ledger is whole: then they hold nothing that it does not.
-func (b *Buffer) PruneSuspects() error {
-	paths, err := filepath.Glob(b.dir + suspectMark + "*")
-	if err != nil {
-		return fmt.Errorf("buffer: %w", err)
-	}
-	slices.Sort(paths) // by time
-	for _, p := range paths[:max(0, len(paths)-1)] {
-		if err := os.RemoveAll(p); err != nil {
-			return fmt.Errorf("buffer: remove an old suspect buffer: %w", err)
-		}
-	}
-	return nil
 }
 
 // Sync makes what is applied durable. Nothing depends on it.
@@ -299,6 +267,9 @@ func (b *Buffer) Sync() error {
 
 // Close closes the buffer in order, so that the next Open need not doubt it.
 func (b *Buffer) Close() error {
+	if b.db == nil { // it could not be begun anew
+		return nil
+	}
 	var err error
 	if !b.fresh {
 		err = b.db.Update(func(txn *badger.Txn) error { return txn.Set(keyClean, numbers()) })
@@ -307,4 +278,10 @@ func (b *Buffer) Close() error {
 		return fmt.Errorf("buffer: close: %w", err)
 	}
 	return nil
+}
+
+// Abandon leaves the buffer as a process that ends leaves it, for a disk too
+// full to close it in order. The next Open, in another process, doubts it.
+func (b *Buffer) Abandon() {
+	b.log.Warn("the buffer is not closed in order: the disk is too full for it")
 }

@@ -44,6 +44,7 @@ func TestFormat(t *testing.T) {
 		"parked key":   {recordKey(prefixParked, "hq", 7), "p/" + "687100" + "0000000000000007"},
 		"due key":      {dueKey("hq", at, 7), "t/" + "687100" + "18e4b1a93b226805" + "0000000000000007"},
 		"dead key":     {recordKey(prefixDead, "hq", 7), "d/" + "687100" + "0000000000000007"},
+		"finding key":  {Finding{FoundLost, 7, 0x102}.key(), "f/" + "6c" + "0000000000000007" + "0000000000000102"},
 		"numbers":      {numbers(1, 0x0203), zero[:15] + "1" + zero[:13] + "203"},
 		"ledger":       {encodeLedger(id), "a00000000000000000000000000000af0102030405060708"},
 		"sink":         {sink.encode(), "0000000000000102" + "0000000000000003" + "0000000000000004" + "0000000000000005"},
@@ -280,8 +281,8 @@ func TestLargeUpdate(t *testing.T) {
 	if b.Applied() != 0 || b.Counts().Records() != 0 {
 		t.Errorf("applied %d, %+v", b.Applied(), b.Counts())
 	}
-	if len(b.Suspects()) > 0 {
-		t.Errorf("suspect: %v", b.Suspects())
+	if aside, err := b.Suspects(); len(aside) > 0 || err != nil {
+		t.Errorf("suspect: %v, %v", aside, err)
 	}
 	if s := b.Sinks()["hq"]; s.Parked == 0 {
 		t.Error("nothing was committed on the way: the test tests nothing")
@@ -424,8 +425,9 @@ func TestContradictions(t *testing.T) {
 			mustClose(t, b)
 			b = mustOpen(t, dir)
 			defer mustClose(t, b)
-			if len(b.Suspects()) != 1 || !b.Fresh() || b.Applied() != 0 {
-				t.Errorf("suspects %v, fresh %v, applied %d", b.Suspects(), b.Fresh(), b.Applied())
+			aside, err := b.Suspects()
+			if err != nil || len(aside) != 1 || aside[0].Reason == "" || !b.Fresh() || b.Applied() != 0 {
+				t.Errorf("suspects %v, %v, fresh %v, applied %d", aside, err, b.Fresh(), b.Applied())
 			}
 			if err := b.Begin(id); err != nil {
 				t.Error(err)
@@ -437,7 +439,7 @@ func TestContradictions(t *testing.T) {
 // TestIncurable: an error that a new buffer would meet as well moves nothing.
 func TestIncurable(t *testing.T) {
 	for _, err := range []error{
-		fmt.Errorf("x: %w", syscall.ENOSPC), errors.New("while opening: " + syscall.EMFILE.Error()), &fs.PathError{Err: fs.ErrPermission},
+		fmt.Errorf("x: %w", syscall.ENOSPC), syscall.EFBIG, syscall.EDQUOT, syscall.EIO, errors.New("while opening: " + syscall.EMFILE.Error()), &fs.PathError{Err: fs.ErrPermission},
 		errors.New("Cannot acquire directory lock on \"x\".  Another process is using this Badger database."),
 	} {
 		if !incurable(err) {

@@ -36,6 +36,8 @@ const (
 	prefixParked = "p/"
 	prefixDue    = "t/"
 	prefixDead   = "d/"
+
+	prefixFinding = "f/"
 )
 
 // lost is the value of a block whose frames the ledger had lost before they

@@ -99,6 +99,7 @@ func (u *Update) Look() Look { return Look{u.txn} }
 func (u *Update) Block(first uint64, count int, frames []byte) {
 	if frames == nil {
 		frames = lost
+		u.set(Finding{FoundLost, first, first + uint64(count) - 1}.key(), []byte{})
 	}
 	u.bytes += int64(len(frames))
 	u.set(blockKey(first, uint32(count)), frames)

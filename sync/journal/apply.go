@@ -9,12 +9,21 @@ import (
 
 // applyLoop is the applier: it alone changes the buffer.
 func (j *Journal) applyLoop() {
+	var given error // why the rest is left to the next start, nil while it is not
 	for {
 		group, ok := j.pipe.take()
 		if !ok {
 			return
 		}
 		err := j.Err()
+		if err == nil && given == nil {
+			if given = j.waitForRoom(); given != nil {
+				j.applied.fail(given)
+			}
+		}
+		if err == nil {
+			err = given
+		}
 		if err == nil {
 			if err = j.applyGroup(group); err != nil {
 				j.fail(err)

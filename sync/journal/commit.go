@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 
@@ -132,6 +133,9 @@ func encode(recs []attendance.Record) ([]entry, error) {
 			if r.Key == (attendance.Key{}) {
 				return nil, fmt.Errorf("journal: punch of device %s at %v has no key: %w", r.Device.ID, r.At, protocol.ErrMalformed)
 			}
+			if err := checkCodes(r); err != nil {
+				return nil, err
+			}
 			e.of(r)
 		case *attendance.Settled, *attendance.Parked:
 			return nil, fmt.Errorf("journal: a %v record is written by Settle alone", e.kind)
@@ -149,6 +153,16 @@ func encode(recs []attendance.Record) ([]entry, error) {
 		at = end
 	}
 	return entries, nil
+}
+
+// checkCodes refuses what could be written and not be read back: the stored form
+// keeps a device's codes from -1, for none, up to 31 bits.
+func checkCodes(p *attendance.Punch) error {
+	if min(p.State, p.Verify) < -1 || max(p.State, p.Verify) > math.MaxInt32 {
+		return fmt.Errorf("journal: punch of device %s at %v has the codes %d (state) and %d (verify), -1 to %d can be stored: %w",
+			p.Device.ID, p.At, p.State, p.Verify, math.MaxInt32, protocol.ErrMalformed)
+	}
+	return nil
 }
 
 // send hands a request to the committer.
@@ -237,6 +251,9 @@ type placed struct {
 
 // commit makes requests durable as one batch and answers them.
 func (j *Journal) commit(requests []*request) {
+	if requests = j.admit(requests); len(requests) == 0 {
+		return
+	}
 	b := &batch{requests: requests, fresh: make([]bool, len(requests))}
 	err := j.Err()
 	if err == nil {

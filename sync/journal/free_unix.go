@@ -4,11 +4,17 @@ package journal
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is what an ordinary user may still write on a directory's disk.
-func freeBytes(dir string) (uint64, error) {
+// space is that of a disk, in bytes.
+type space struct {
+	free  uint64 // that an ordinary user may still write
+	total uint64
+}
+
+// diskSpace asks the system; known is false where it does not tell.
+func diskSpace(dir string) (d space, known bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
+		return space{}, false, err
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil
+	return space{uint64(st.Bavail) * uint64(st.Bsize), st.Blocks * uint64(st.Bsize)}, true, nil
 }

@@ -34,8 +34,13 @@ type Config struct {
 	// SegmentSize is that of new ledger segments in bytes; 0 is the ledger's
 	// default.
 	SegmentSize int64
-	FS          disk.FS      // of the ledger; nil is disk.OS
-	Log         *slog.Logger // nil is silent
+	// Reserve is how much of the disk is kept free, in bytes; 0 is
+	// DefaultReserve, or a quarter of a small disk. With less nothing new is
+	// taken until there is room again, and with less than half of it the journal
+	// is not opened.
+	Reserve uint64
+	FS      disk.FS      // of the ledger; nil is disk.OS
+	Log     *slog.Logger // nil is silent
 }
 
 // ErrClosed says that the journal was closed.
@@ -49,6 +54,7 @@ type Journal struct {
 	dir    string
 	log    *slog.Logger
 	lock   *os.File
+	gate   *gate
 	ledger *ledger.Ledger
 	buffer *buffer.Buffer
 
@@ -61,6 +67,7 @@ type Journal struct {
 	tickets  uint64         // given to work so far; the committer's
 	running  sync.WaitGroup // committer and applier
 	closing  sync.Once
+	stopping chan struct{} // closed when Close is called
 	closeErr error
 
 	durable *progress // sequence of the next record: all below are durable
@@ -96,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		dir: cfg.Dir, log: cfg.Log, lock: lock,
+		dir: cfg.Dir, log: cfg.Log, lock: lock, gate: newGate(cfg.Dir, cfg.Reserve, cfg.Log), stopping: make(chan struct{}),
 		queue: make(chan *request, 256), pipe: newPipe(), failed: make(chan struct{}),
 		sinks: map[string]*sink{}, applied: newProgress(0),
 	}
@@ -130,12 +137,16 @@ func makeDir(dir string) error {
 
 // open opens the two halves and makes them agree.
 func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
-	if j.buffer, err = buffer.Open(buffer.Config{Dir: filepath.Join(cfg.Dir, bufferDir), Log: cfg.Log}); err != nil {
+	j.found.checkModes(j.log, cfg.Dir)
+	// Asked for the buffer first: it may not even be opened on a full disk.
+	if j.buffer, err = buffer.Open(buffer.Config{
+		Dir: filepath.Join(cfg.Dir, bufferDir), Room: func() error { return j.gate.room(0) }, Log: cfg.Log,
+	}); err != nil {
 		return err
 	}
 	j.ledger, err = ledger.Open(ledger.Config{
 		Dir: filepath.Join(cfg.Dir, LedgerDir), SegmentSize: cfg.SegmentSize, FS: cfg.FS, Log: cfg.Log,
-		Floor: j.buffer.Applied(), FloorOf: j.buffer.Ledger(),
+		Floor: j.buffer.Applied(), FloorOf: j.buffer.Ledger(), Room: func(n int64) error { return j.gate.room(uint64(n)) },
 	})
 	if err != nil {
 		return err
@@ -157,7 +168,10 @@ func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(j.ledger.Report().Damage) == 0 {
+	if err := j.recall(); err != nil {
+		return err
+	}
+	if j.found.whole() { // else one of those moved aside may be the only copy
 		if err := j.buffer.PruneSuspects(); err != nil {
 			return err
 		}
@@ -173,6 +187,7 @@ func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 // applied, and gives the directory free.
 func (j *Journal) Close() error {
 	j.closing.Do(func() {
+		close(j.stopping) // first: who waits for the applier holds life
 		j.life.Lock()
 		j.closed = true
 		j.life.Unlock()
@@ -202,7 +217,13 @@ func (j *Journal) use() (done func(), err error) {
 func (j *Journal) release() error {
 	var errs []error
 	if j.buffer != nil {
-		errs = append(errs, j.buffer.Close())
+		// To close it writes what is in memory, which a full disk makes fatal; left
+		// open it is as after a kill, and the ledger has all.
+		if err := j.gate.room(0); err != nil {
+			j.buffer.Abandon()
+		} else {
+			errs = append(errs, j.buffer.Close())
+		}
 	}
 	if j.ledger != nil {
 		errs = append(errs, j.ledger.Close())

@@ -37,7 +37,7 @@ func (j *Journal) replay(ctx context.Context) error {
 	read := make(chan error, 1)
 	go func() {
 		defer close(stretches)
-		read <- j.readStretches(ctx, from, stretches)
+		read <- j.readStretches(ctx, from, to, stretches)
 	}()
 	said := time.Now()
 	var err error
@@ -63,55 +63,136 @@ func (j *Journal) replay(ctx context.Context) error {
 	return nil
 }
 
-// readStretches sends the ledger from a sequence on in pieces for one
-// transaction each.
-func (j *Journal) readStretches(ctx context.Context, from uint64, out chan<- *stretch) error {
+// stretcher cuts the ledger into pieces for one transaction each.
+type stretcher struct {
+	j        *Journal
+	ctx      context.Context
+	out      chan<- *stretch
+	s        *stretch
+	from, to uint64 // what is being replayed
+	salvage  *buffer.Salvage
+}
+
+// readStretches sends the ledger from one sequence to another in pieces.
+func (j *Journal) readStretches(ctx context.Context, from, to uint64, out chan<- *stretch) error {
 	r := j.ledger.Reader(from)
 	defer r.Close()
-	id := j.ledger.Identity()
-	s := &stretch{first: from}
-	send := func(next uint64) error {
-		if s.count > 0 {
-			select {
-			case out <- s:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		s = &stretch{first: next}
-		return nil
-	}
+	x := &stretcher{j: j, ctx: ctx, out: out, s: &stretch{first: from}, from: from, to: to}
+	defer x.close()
 	for {
 		f, err := r.Next()
 		if d, damaged := errors.AsType[*ledger.Damage](err); damaged {
 			j.found.damaged(j.log, d)
-			if err := send(d.First); err != nil {
-				return err
-			}
-			s.count = int(d.Last - d.First + 1)
-			if err := send(d.Last + 1); err != nil {
+			if err := x.damaged(d); err != nil {
 				return err
 			}
 			continue
 		}
 		if err == io.EOF {
-			return send(r.Seq())
+			return x.send(r.Seq())
+		}
+		if err == nil {
+			err = x.add(&f)
 		}
 		if err != nil {
 			return err
 		}
-		s.frames = id.AppendFrame(s.frames, f)
-		s.entries = append(s.entries, j.decode(&f))
-		if s.count++; s.count >= maxGroup || len(s.frames) >= maxBlock {
-			if err := send(f.Seq + 1); err != nil {
+	}
+}
+
+// send sends what was gathered, and begins anew at a sequence.
+func (x *stretcher) send(next uint64) error {
+	if x.s.count > 0 {
+		select {
+		case x.out <- x.s:
+		case <-x.ctx.Done():
+			return x.ctx.Err()
+		}
+	}
+	x.s = &stretch{first: next}
+	return nil
+}
+
+// add takes in a frame.
+func (x *stretcher) add(f *ledger.Frame) error {
+	id, e := x.j.ledger.Identity(), x.j.decode(f)
+	if e.settled != nil && x.salvage != nil {
+		// What it passes over is counted when it is applied: copies of that must
+		// be in the buffer by then.
+		if err := x.send(f.Seq); err != nil {
+			return err
+		}
+	}
+	x.s.frames = id.AppendFrame(x.s.frames, *f)
+	x.s.entries = append(x.s.entries, e)
+	if x.s.count++; x.s.count >= maxGroup || len(x.s.frames) >= maxBlock {
+		return x.send(f.Seq + 1)
+	}
+	return nil
+}
+
+// damaged takes records that the ledger has lost from the buffers that were
+// moved aside, as far as they have them.
+func (x *stretcher) damaged(d *ledger.Damage) (err error) {
+	if x.salvage == nil {
+		if x.salvage, err = x.j.buffer.Salvage(x.j.ledger.Identity(), x.from, x.to); err != nil {
+			return err
+		}
+	}
+	for seq := d.First; seq <= d.Last; {
+		next, found := x.salvage.Next(seq)
+		if !found || next > d.Last {
+			return x.lost(d, seq, d.Last)
+		}
+		if next > seq {
+			if err := x.lost(d, seq, next-1); err != nil {
 				return err
 			}
 		}
+		f, err := x.salvage.Frame(next)
+		if err != nil {
+			x.j.log.Warn("a copy in a buffer moved aside can't be read", "seq", next, "err", err)
+			err = x.lost(d, next, next)
+		} else {
+			x.j.counts.copies.Add(1)
+			err = x.add(&f)
+		}
+		if err != nil {
+			return err
+		}
+		seq = next + 1
+	}
+	return nil
+}
+
+// lost passes over records of which there is no copy.
+func (x *stretcher) lost(d *ledger.Damage, first, last uint64) error {
+	x.j.found.lost(x.j.log, &ledger.Damage{Segment: d.Segment, Offset: d.Offset, First: first, Last: last})
+	if err := x.send(first); err != nil {
+		return err
+	}
+	// The count of a block has 32 bits.
+	for first <= last {
+		x.s.count = int(min(last-first+1, 1<<31))
+		first += uint64(x.s.count)
+		if err := x.send(first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *stretcher) close() {
+	if x.salvage != nil {
+		x.salvage.Close()
 	}
 }
 
 // applyStretch applies a stretch in one transaction.
 func (j *Journal) applyStretch(s *stretch) error {
+	if err := j.gate.room(0); err != nil {
+		return err
+	}
 	u := j.buffer.Update()
 	defer u.Drop()
 	for i := range s.entries {
@@ -140,6 +221,7 @@ func (j *Journal) decode(f *ledger.Frame) entry {
 	rec, err := record(f)
 	if err != nil {
 		j.log.Error("a record of the ledger can't be decoded", "seq", f.Seq, "err", err)
+		j.found.cantDecode(f.Seq)
 		return e
 	}
 	switch r := rec.(type) {
@@ -168,14 +250,26 @@ func (e *entry) of(p *attendance.Punch) {
 	}
 }
 
-// record decodes a frame's payload.
+// Undecodable is the error for a record that is whole and that this program
+// can't decode: a newer one wrote it, or it is sealed.
+type Undecodable struct {
+	Seq uint64
+	Err error // why
+}
+
+func (u *Undecodable) Error() string { return fmt.Sprintf("journal: record %d: %v", u.Seq, u.Err) }
+
+// Unwrap gives the reason.
+func (u *Undecodable) Unwrap() error { return u.Err }
+
+// record decodes a frame's payload. Its error is an [*Undecodable].
 func record(f *ledger.Frame) (attendance.Record, error) {
 	if f.Flags != 0 {
-		return nil, fmt.Errorf("journal: record %d has flags %#x: %w", f.Seq, f.Flags, protocol.ErrUnsupported)
+		return nil, &Undecodable{f.Seq, fmt.Errorf("it has flags %#x: %w", f.Flags, protocol.ErrUnsupported)}
 	}
 	rec, err := attendance.DecodeRecord(f.Kind, f.Payload)
 	if err != nil {
-		return nil, fmt.Errorf("journal: record %d: %w", f.Seq, err)
+		return nil, &Undecodable{f.Seq, err}
 	}
 	return rec, nil
 }

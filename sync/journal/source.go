@@ -101,7 +101,8 @@ func (j *Journal) Wait(ctx context.Context, from uint64) error {
 }
 
 // Pending implements [forward.Source]. What can't be read in either copy is
-// passed over; it is told in [Stats] and in the log.
+// passed over; it is told in [Stats] and in the log. Before a record that this
+// program can't decode it stops, and at it the error is an [*Undecodable].
 func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []forward.Item, next uint64, err error) {
 	if max < 1 {
 		return nil, from, fmt.Errorf("journal: pending: at most %d items asked for", max)
@@ -136,6 +137,7 @@ func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []fo
 		if err != nil {
 			// It is whole, and a newer program may read it: the sink must not
 			// be led past it, but it may have what is before.
+			j.found.cantDecode(frame.Seq)
 			if len(items) > 0 {
 				return items, frame.Seq, nil
 			}

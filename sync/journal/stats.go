@@ -43,6 +43,11 @@ type Stats struct {
 	Replayed uint64           // records applied at Open that the buffer did not have
 	Rebuilt  bool             // the buffer was made anew
 	Failure  error            // why nothing is accepted any more, nil if all is well
+	// Undecodable counts records that are whole but can't be decoded by this
+	// program; a sink stops before one.
+	Undecodable uint64
+	Refusing    string   // why new records are refused for the time being, empty if they are not
+	Problems    []string // all that a person must see to, one line each, those above included
 }
 
 // SinkStats is the state of one sink.
@@ -71,7 +76,7 @@ func (j *Journal) Stats() (Stats, error) {
 		Records: counts.Records(), Punches: counts.Punches(), Verdicts: counts.Verdicts,
 		Duplicates: j.counts.duplicates.Load(), Copies: j.counts.copies.Load(),
 		LedgerBytes: j.ledger.Size(), Commit: j.timing.latency(),
-		Suspects: j.buffer.Suspects(), Failure: j.Err(),
+		Failure: j.Err(),
 	}
 	if applied := j.buffer.Applied(); applied < s.Next {
 		s.Backlog = s.Next - applied
@@ -87,10 +92,12 @@ func (j *Journal) Stats() (Stats, error) {
 	if s.BufferBytes, err = j.buffer.Size(); err != nil {
 		return s, fmt.Errorf("journal: %w", err)
 	}
-	if s.FreeBytes, err = freeBytes(j.dir); err != nil {
+	d, _, err := diskSpace(j.dir)
+	if err != nil {
 		return s, fmt.Errorf("journal: free space: %w", err)
 	}
-	return s, nil
+	s.FreeBytes = d.free
+	return s, j.addProblems(&s)
 }
 
 // ParkedPunch is a punch that a sink will not take yet.
@@ -226,6 +233,12 @@ const maxFindings = 100
 type findings struct {
 	mu   sync.Mutex
 	said Stats // only what is wrong
+	// undecodable are stretches of records; open are directories that others may
+	// write to.
+	undecodable []buffer.Finding
+	open        []string
+	// keep, if not nil, keeps a finding for the next start.
+	keep func(buffer.Finding)
 }
 
 // opened takes in what opening the ledger found.
@@ -248,6 +261,7 @@ func (f *findings) opened(log *slog.Logger, r ledger.Report) {
 // damaged takes in damage to the ledger.
 func (f *findings) damaged(log *slog.Logger, d *ledger.Damage) {
 	if f.add(&f.said.Damage, d) {
+		f.note(buffer.Finding{Kind: buffer.FoundDamage, First: d.First, Last: d.Last})
 		log.Error("the ledger is damaged", "segment", d.Segment, "offset", d.Offset, "first", d.First, "last", d.Last)
 	}
 }
@@ -255,6 +269,7 @@ func (f *findings) damaged(log *slog.Logger, d *ledger.Damage) {
 // lost takes in damage for which there is no second copy.
 func (f *findings) lost(log *slog.Logger, d *ledger.Damage) {
 	if f.add(&f.said.Lost, d) {
+		f.note(buffer.Finding{Kind: buffer.FoundLost, First: d.First, Last: d.Last})
 		log.Error("records can't be read, neither in the ledger nor in their second copy", "segment", d.Segment, "offset", d.Offset, "first", d.First, "last", d.Last)
 	}
 }

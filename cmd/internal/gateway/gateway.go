@@ -85,7 +85,7 @@ func (g *Gateway) build(ctx context.Context) (err error) {
 		}
 		return noRoster{err}
 	}
-	if err := g.history.load(ctx, g.journal); err != nil {
+	if err := g.history.load(ctx, g.journal, g.log); err != nil {
 		return err
 	}
 	if err := g.buildDrivers(); err != nil {

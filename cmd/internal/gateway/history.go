@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -74,8 +76,9 @@ func (h *history) card(p *attendance.Punch) {
 }
 
 // load reads the newest records back from the journal, so that a restart does
-// not make a journey believable, or two facts of one card.
-func (h *history) load(ctx context.Context, j *journal.Journal) error {
+// not make a journey believable, or two facts of one card. A record that can't be
+// decoded is passed over.
+func (h *history) load(ctx context.Context, j *journal.Journal, log *slog.Logger) error {
 	stats, err := j.Stats()
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
@@ -83,6 +86,13 @@ func (h *history) load(ctx context.Context, j *journal.Journal) error {
 	head := stats.Next
 	for from := head - min(head, remembered); from < head; {
 		items, next, err := j.Pending(ctx, from, 1000)
+		if u, ok := errors.AsType[*journal.Undecodable](err); ok {
+			// It is kept and told in the status; nothing but one employee's past
+			// is judged without it.
+			log.Warn("one of the newest records can't be decoded; check-ins are judged without it", "seq", u.Seq, "err", u.Err)
+			from = u.Seq + 1
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("gateway: read the newest records: %w", err)
 		}

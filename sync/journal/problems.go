@@ -1,0 +1,210 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/punchd/punchd/sync/buffer"
+	"github.com/punchd/punchd/sync/ledger"
+)
+
+// checkModes looks who may write to the directories of a journal. What others
+// may write to they can replace. It is told and not refused: a gateway that does
+// not start over it costs more punches than it saves.
+func (f *findings) checkModes(log *slog.Logger, dir string) {
+	if runtime.GOOS == "windows" { // its modes say nothing
+		return
+	}
+	for _, d := range []string{dir, filepath.Join(dir, LedgerDir), filepath.Join(dir, bufferDir)} {
+		fi, err := os.Stat(d)
+		if err != nil || fi.Mode().Perm()&0o022 == 0 { // what is not there yet is made with 0700
+			continue
+		}
+		log.Warn("others may write to the data directory and replace what is in it: chmod 700", "dir", d, "mode", fi.Mode().Perm())
+		f.open = append(f.open, fmt.Sprintf("others may write to %s (mode %04o): chmod 700", d, fi.Mode().Perm()))
+	}
+}
+
+// cantDecode takes in a record that is whole and can't be decoded.
+func (f *findings) cantDecode(seq uint64) {
+	f.mu.Lock()
+	for i := range f.undecodable {
+		u := &f.undecodable[i]
+		switch {
+		case u.First <= seq && seq <= u.Last:
+			f.mu.Unlock()
+			return
+		case seq == u.Last+1 && f.keep == nil: // read in order, at the opening
+			u.Last++
+			f.mu.Unlock()
+			return
+		}
+	}
+	u := buffer.Finding{Kind: buffer.FoundUndecodable, First: seq, Last: seq}
+	full := len(f.undecodable) >= maxFindings
+	if !full {
+		f.undecodable = append(f.undecodable, u)
+	}
+	f.mu.Unlock()
+	if !full {
+		f.note(u)
+	}
+}
+
+// note keeps a finding for the next start.
+func (f *findings) note(b buffer.Finding) {
+	f.mu.Lock()
+	keep := f.keep
+	f.mu.Unlock()
+	if keep != nil {
+		keep(b)
+	}
+}
+
+// all are the findings that are kept.
+func (f *findings) all() (all []buffer.Finding) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range f.said.Damage {
+		all = append(all, buffer.Finding{Kind: buffer.FoundDamage, First: d.First, Last: d.Last})
+	}
+	for _, d := range f.said.Lost {
+		all = append(all, buffer.Finding{Kind: buffer.FoundLost, First: d.First, Last: d.Last})
+	}
+	return append(all, f.undecodable...)
+}
+
+// whole says that every record can be read in the ledger, as far as is known.
+func (f *findings) whole() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.said.Damage)+len(f.said.Lost) == 0
+}
+
+// recall looks at what earlier starts found, so that it is told until it is
+// cured, and keeps what this one found.
+func (j *Journal) recall() error {
+	old, err := j.buffer.Findings()
+	if err != nil {
+		return err
+	}
+	for _, b := range old {
+		if err := j.lookAgain(b); err != nil {
+			return fmt.Errorf("journal: look again at records %d to %d: %w", b.First, b.Last, err)
+		}
+	}
+	now := j.found.all()
+	for _, b := range now {
+		if !slices.Contains(old, b) {
+			if err := j.buffer.Note(b); err != nil {
+				return err
+			}
+		}
+	}
+	old = slices.DeleteFunc(old, func(b buffer.Finding) bool { return slices.Contains(now, b) })
+	if len(old) > 0 {
+		if err := j.buffer.Forget(old...); err != nil {
+			return err
+		}
+	}
+	j.found.mu.Lock()
+	defer j.found.mu.Unlock()
+	j.found.keep = func(b buffer.Finding) {
+		err := j.gate.room(0)
+		if err == nil {
+			err = j.buffer.Note(b)
+		}
+		if err != nil { // it is found again when it is read again
+			j.log.Warn("what was found will be forgotten at the next start", "first", b.First, "last", b.Last, "err", err)
+		}
+	}
+	return nil
+}
+
+// lookAgain reads what was found before. What is still wrong is found again by
+// that, and what is cured is not.
+func (j *Journal) lookAgain(b buffer.Finding) error {
+	if b.Kind == buffer.FoundUndecodable { // a program that reads the first reads them all
+		f, err := j.frame(b.First)
+		if err == nil {
+			_, err = record(&f)
+		}
+		if err != nil {
+			j.found.mu.Lock()
+			defer j.found.mu.Unlock()
+			if !slices.Contains(j.found.undecodable, b) && len(j.found.undecodable) < maxFindings {
+				j.found.undecodable = append(j.found.undecodable, b)
+			}
+		}
+		return nil
+	}
+	f := j.feed(b.First)
+	defer f.r.Close()
+	pos, next := f.pos, f.next
+	if b.Kind == buffer.FoundDamage { // that there are copies is no news
+		pos, next = f.r.Seq, f.r.Next
+	}
+	for pos() <= b.Last {
+		_, err := next()
+		if d, damaged := errors.AsType[*ledger.Damage](err); damaged {
+			j.found.damaged(j.log, d)
+			continue
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addProblems completes Stats by what is wrong now, and puts all of it in words.
+func (j *Journal) addProblems(s *Stats) (err error) {
+	if full := j.gate.intake(0); full != nil {
+		s.Refusing = full.Error()
+	}
+	if s.Suspects, err = j.buffer.Suspects(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.found.mu.Lock()
+	defer j.found.mu.Unlock()
+	for _, u := range j.found.undecodable {
+		s.Undecodable += u.Last - u.First + 1
+	}
+	say := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
+	if s.Failure != nil {
+		say("nothing is accepted any more: %v", s.Failure)
+	}
+	if s.Refusing != "" {
+		say("new records are refused until there is room: %s", s.Refusing)
+	}
+	for i := range s.Lost {
+		say("lost: %v, and there is no second copy", &s.Lost[i])
+	}
+	for i := range s.Damage {
+		say("damaged: %v", &s.Damage[i])
+	}
+	for _, u := range j.found.undecodable {
+		say("records %d to %d can't be decoded by this program; sinks stop before them, a newer program may read them", u.First, u.Last)
+	}
+	for _, h := range s.Headers {
+		say("ledger segment %s", h)
+	}
+	for _, x := range s.Suspects {
+		why := ""
+		if x.Reason != "" {
+			why = " (" + x.Reason + ")"
+		}
+		say("a buffer could not be used and was moved to %s%s; if no records are lost, it may be removed", x.Path, why)
+	}
+	s.Problems = append(s.Problems, j.found.open...)
+	return nil
+}
