@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -132,31 +130,10 @@ func (f *findings) examineRoster(cfg *config.Config) *roster.Examined {
 	}
 	r := x.Snapshot.Roster
 	f.Employees, f.Places = len(r.Employees), len(r.Places)
-	return x
-}
-
-// checkOutputs sees whether the files of sinks could be written. That is not
-// asked of a configuration itself: a daemon keeps punches for a file that can't
-// be written yet, such as one on a drive that is not there.
-func checkOutputs(cfg *config.Config) strict.Problems {
-	var found strict.Problems
-	for i, s := range cfg.Sinks {
-		if s.JSONLines == nil {
-			continue
-		}
-		key, path := fmt.Sprintf("sinks[%d].path", i), s.JSONLines.Path
-		dir := filepath.Dir(path)
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			found = append(found, cfg.Problem(key, "%s is a directory; name a file in it", path))
-		} else if info, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-			found = append(found, cfg.Problem(key, "there is no directory %s; make it first", dir))
-		} else if err != nil {
-			found = append(found, cfg.Problem(key, "%v", err))
-		} else if !info.IsDir() {
-			found = append(found, cfg.Problem(key, "%s is no directory", dir))
-		}
+	if len(x.Mistakes) == 0 && len(r.Employees) > 0 { // else they may come of the mistakes
+		f.Warnings = append(f.Warnings, problems(unusedUsers(cfg, r))...)
 	}
-	return found
+	return x
 }
 
 func (f *findings) print(out, errOut io.Writer) error {

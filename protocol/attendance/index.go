@@ -125,6 +125,9 @@ func (b *builder) fail(path, id string, err error) {
 		b.more++
 		return
 	}
+	if len(id) > maxName { // one that is no id, and may be of any length
+		id = fmt.Sprintf("%.40s", id)
+	}
 	b.errs = append(b.errs, &EntryError{Path: path, ID: id, Err: err})
 }
 
@@ -187,7 +190,7 @@ func (b *builder) date(path, id, day string) bool {
 		return false
 	}
 	if _, err := time.Parse(time.DateOnly, day); err != nil {
-		b.fail(path, id, fmt.Errorf("%q is no date like 2026-11-04", day))
+		b.fail(path, id, fmt.Errorf("%.40q is no date like 2026-11-04", day))
 		return false
 	}
 	return true
@@ -210,7 +213,7 @@ func (b *builder) phone(path string, e *Employee, p *Phone) {
 
 func (b *builder) topicName(kind, text, path string, e *Employee, in map[string]*Employee) {
 	if strings.ContainsAny(text, "/+#") {
-		b.fail(path, e.ID, fmt.Errorf("%q can't be a level of an MQTT topic: it holds one of / + #", text))
+		b.fail(path, e.ID, fmt.Errorf("%.40q can't be a level of an MQTT topic: it holds one of / + #", text))
 		return
 	}
 	b.named(kind, text, path, e, in)

@@ -99,7 +99,10 @@ func TestIndexErrors(t *testing.T) {
 		want   string
 	}{
 		{"no id", people(Employee{Name: "Ada"}), "employees[0].id: is empty"},
-		{"long id", people(Employee{ID: long}), "employees[0].id (" + long + "): has 129 bytes, the limit is 128"},
+		{"long id", people(Employee{ID: long}), "employees[0].id (" + long[:40] + "): has 129 bytes, the limit is 128"},
+		{"long text", people(Employee{ID: "1", From: long, Phones: []Phone{{ID: long + "/", Key: "k"}}}),
+			`employees[0].phones[0].id (1): "` + long[:40] + `" can't be a level of an MQTT topic: it holds one of / + #` + "\n" +
+				`employees[0].from (1): "` + long[:40] + `" is no date like 2026-11-04`},
 		{"space at the end", people(Employee{ID: "1 "}), `employees[0].id (1 ): "1 " has a space at an end`},
 		{"wide space in front", people(Employee{ID: "\u30001"}), "employees[0].id (\u30001): \"\\u30001\" has a space at an end"},
 		{"control character", people(Employee{ID: "a\x00b"}), "employees[0].id (a\x00b): \"a\\x00b\" holds a character that nobody sees"},

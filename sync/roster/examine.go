@@ -57,15 +57,15 @@ func examine(file string, text []byte, accept func(*Snapshot) ([]error, error)) 
 	s.Version = cmp.Or(s.Roster.Version, s.Digest[:12])
 	form := x.Mistakes
 	if s.Index, err = attendance.NewIndex(s.Roster); err != nil {
-		x.Mistakes = append(x.Mistakes, without(form, s.Roster, located(file, doc, err))...)
+		x.Mistakes = append(x.Mistakes, without(form, s.Roster, located(doc, err))...)
 	}
 	if accept != nil && !tooLong(s.Roster) {
 		warnings, err := accept(s)
 		if err != nil {
-			x.Mistakes = append(x.Mistakes, without(form, s.Roster, located(file, doc, err))...)
+			x.Mistakes = append(x.Mistakes, without(form, s.Roster, located(doc, err))...)
 		}
 		if len(x.Mistakes) == 0 && len(warnings) > 0 {
-			x.Warnings = located(file, doc, errors.Join(warnings...))
+			x.Warnings = located(doc, errors.Join(warnings...))
 		}
 	}
 	sortByLine(x.Mistakes)

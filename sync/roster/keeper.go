@@ -211,7 +211,16 @@ func (k *Keeper) take(text []byte, source string, fromCache bool) error {
 	if before != nil && before.Digest == s.Digest && before.FromCache == fromCache {
 		return nil
 	}
-	if err := s.parse(text, k.cfg.Accept); err != nil {
+	accept := func(doc *strict.Document) error {
+		if err := cutOff(before, s, doc); err != nil {
+			return err
+		}
+		if k.cfg.Accept == nil {
+			return nil
+		}
+		return k.cfg.Accept(s)
+	}
+	if err := s.parse(text, accept); err != nil {
 		return err
 	}
 	k.current.Store(s)
@@ -228,21 +237,40 @@ func (k *Keeper) take(text []byte, source string, fromCache bool) error {
 }
 
 // parse reads a roster and has it accepted.
-func (s *Snapshot) parse(text []byte, accept func(*Snapshot) error) error {
+func (s *Snapshot) parse(text []byte, accept func(*strict.Document) error) error {
 	s.Roster = &attendance.Roster{}
 	doc, err := strict.Decode(s.Source, text, s.Roster)
 	if err != nil {
 		return err // each of its lines begins with the file's name
 	}
 	if s.Index, err = attendance.NewIndex(s.Roster); err != nil {
-		return located(s.Source, doc, err)
+		return located(doc, err)
 	}
 	s.Version = cmp.Or(s.Roster.Version, s.Digest[:12])
-	if accept == nil {
+	err = accept(doc)
+	if _, placed := err.(strict.Problems); placed || err == nil {
+		return err
+	}
+	return located(doc, err)
+}
+
+// fewest is how many employees there must have been for a loss of more than
+// half of them to look like a mistake.
+const fewest = 4
+
+// cutOff refuses a roster that has lost all or most of its people: a file that
+// ends too early, or an export that failed, is often a right roster of too few,
+// and whoever is not in it is refused for good. A person who means it restarts
+// the daemon, which takes at its start what is there.
+func cutOff(before, s *Snapshot, doc *strict.Document) error {
+	if before == nil {
 		return nil
 	}
-	if err := accept(s); err != nil {
-		return located(s.Source, doc, err)
+	had, has := len(before.Roster.Employees), len(s.Roster.Employees)
+	if had == 0 || has > 0 && (had < fewest || 2*has >= had) {
+		return nil
 	}
-	return nil
+	p := doc.Problem("employees", "%d in place of %d: this may be a part of the file, so it is not taken", has, had)
+	p.Hint = "complete the file; or restart the daemon, which takes it as it is"
+	return strict.Problems{p}
 }

@@ -131,7 +131,7 @@ func TestOpen(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	d.expect("INFO took the roster")
-	d.write(d.cfg.File, `{"version": "2026-11-04.7", "employees": []}`)
+	d.write(d.cfg.File, `{"version": "2026-11-04.7", "employees": [{"id": "E3"}]}`)
 	if err := k.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +193,10 @@ func TestErrorsAreBounded(t *testing.T) {
 	d.write(d.cfg.File, "employees:\n"+strings.Repeat("  - {name: x}\n", 20_000))
 	_, err := Open(t.Context(), d.cfg)
 	if err == nil || strings.Count(err.Error(), "\n") > strict.MaxProblems+1 || !strings.Contains(err.Error(), "roster.yaml:51:6: employees[49].id: is empty") {
+		t.Errorf("%.300v", err)
+	}
+	d.write(d.cfg.File, "employees: [{id: "+strings.Repeat("x", 300_000)+"}]\n")
+	if _, err = Open(t.Context(), d.cfg); err == nil || len(err.Error()) > 1500 {
 		t.Errorf("%.300v", err)
 	}
 }

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -11,21 +12,19 @@ import (
 
 // located gives each entry that an error names its line in the file, in the
 // order of the lines; what names no entry comes last.
-func located(file string, doc *strict.Document, err error) strict.Problems {
+func located(doc *strict.Document, err error) strict.Problems {
 	var list strict.Problems
 	for _, e := range parts(err) {
-		entry, ok := e.(*attendance.EntryError)
-		switch {
-		case !ok:
-			list = append(list, &strict.Problem{File: file, Message: e.Error()})
-		case len(list) >= strict.MaxProblems: // no more are told, so they need no line
-			list = append(list, &strict.Problem{File: file, Path: entry.Path, Message: entry.Err.Error()})
-		case entry.ID == "":
-			list = append(list, doc.Problem(entry.Path, "%v", entry.Err))
-		default:
-			list = append(list, doc.Problem(entry.Path, "%q: %v", entry.ID, entry.Err))
+		p := &strict.Problem{Message: e.Error()}
+		if entry, ok := e.(*attendance.EntryError); ok {
+			p.Path, p.Message = entry.Path, entry.Err.Error()
+			if entry.ID != "" {
+				p.Message = fmt.Sprintf("%.128q: %v", entry.ID, entry.Err)
+			}
 		}
+		list = append(list, p)
 	}
+	doc.Place(list)
 	sortByLine(list)
 	return list
 }

@@ -18,31 +18,37 @@ import (
 // wrong with it.
 type checker struct {
 	doc    *strict.Document
-	dir    string // of the file; paths in it begin here
-	found  strict.Problems
-	warned strict.Problems
+	dir    string          // of the file; paths in it begin here
+	read   strict.Problems // of the form, with their places
+	found  strict.Problems // of the content, placed at the end
+	warned strict.Problems // the same
 }
+
+// maxFound bounds the mistakes of content. A long list of users may have one
+// each, and all of them are held against each other.
+const maxFound = 1000
 
 func (c *checker) fail(path, format string, args ...any) { c.hint(path, "", format, args...) }
 
 func (c *checker) hint(path, hint, format string, args ...any) {
 	// What could not be read is told already, and must not be told as missing.
-	for _, p := range c.found {
+	for _, p := range c.read {
 		if p.Path == path || parent(p.Path) == parent(path) && strings.HasPrefix(format, "is missing") && strings.HasPrefix(p.Message, "unknown key") {
 			return
 		}
 	}
-	p := c.doc.Problem(path, format, args...)
-	p.Hint = hint
-	c.found = append(c.found, p)
+	if len(c.found) >= maxFound || slices.ContainsFunc(c.found, func(p *strict.Problem) bool { return p.Path == path }) {
+		return
+	}
+	c.found = append(c.found, &strict.Problem{Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 func (c *checker) warn(path, format string, args ...any) {
-	c.warned = append(c.warned, c.doc.Problem(path, format, args...))
+	c.warned = append(c.warned, &strict.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
 // sorted puts problems in the order of the lines.
-func (c *checker) sorted(list strict.Problems) strict.Problems {
+func sorted(list strict.Problems) strict.Problems {
 	slices.SortStableFunc(list, func(a, b *strict.Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
@@ -141,7 +147,7 @@ func (c *checker) choice(path, what, word string, known ...string) bool {
 	if near := strict.Nearest(word, known); near != "" {
 		list = fmt.Sprintf("do you mean %q?", near)
 	}
-	c.hint(path, list, "unknown %s %q", what, word)
+	c.hint(path, list, "unknown %s %.40q", what, word)
 	return false
 }
 
@@ -161,11 +167,11 @@ func (c *checker) listen(path, address string) {
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || strings.ContainsAny(host, "/@ ") {
-		c.fail(path, "%q is no address like 127.0.0.1:1883, [::1]:1883 or :1883", address)
+		c.fail(path, "%.40q is no address like 127.0.0.1:1883, [::1]:1883 or :1883", address)
 		return
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		c.fail(path, "port %q is not between 0 and %d", port, 1<<16-1)
+		c.fail(path, "port %.40q is not between 0 and %d", port, 1<<16-1)
 	} else if n == 0 && host == "" {
 		c.fail(path, "a port of 0 is another one at each start; that is of use on 127.0.0.1 only")
 	}
@@ -188,7 +194,7 @@ func (c *checker) url(path, text string, schemes ...string) *url.URL {
 	case u.Hostname() == "":
 		c.fail(path, "names no host")
 	case u.Port() != "" && !validPort(u.Port()) || strings.HasSuffix(u.Host, ":"):
-		c.fail(path, "port %q is not between 1 and %d", u.Port(), 1<<16-1)
+		c.fail(path, "port %.40q is not between 1 and %d", u.Port(), 1<<16-1)
 	case u.Fragment != "":
 		c.fail(path, "holds a #")
 	default:

@@ -200,11 +200,13 @@ func inspect(file string, text []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{doc: doc, dir: filepath.Dir(file), found: hideSecrets(found)}
+	c := &checker{doc: doc, dir: filepath.Dir(file), read: hideSecrets(found)}
 	cfg := c.config(&raw)
-	cfg.File, cfg.doc, cfg.warnings = file, doc, c.sorted(c.warned)
-	if len(c.found) > 0 {
-		return cfg, c.sorted(c.found)
+	doc.Place(c.found)
+	doc.Place(c.warned)
+	cfg.File, cfg.doc, cfg.warnings = file, doc, sorted(c.warned)
+	if all := append(c.read, c.found...); len(all) > 0 {
+		return cfg, sorted(all)
 	}
 	return cfg, nil
 }
@@ -220,7 +222,12 @@ func (c *Config) Problem(path, format string, args ...any) *strict.Problem {
 // clear text, or that go nowhere. Each has its line.
 func (c *Config) Warnings() strict.Problems { return c.warnings }
 
+// readBounded reads a regular file: to open a pipe, or to read a terminal, is to
+// wait for whoever writes, and no signal ends that.
 func readBounded(file string) (text []byte, err error) {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file; put its content into one and name that", file)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err

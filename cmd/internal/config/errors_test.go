@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,7 +118,9 @@ func TestErrors(t *testing.T) {
 		{"password in the file", embedded("users: {ada: hunter2}"),
 			"punchd.yaml:5:36: phones.broker.embedded.users.ada: is a secret, and is not written here; put it alone into a file that only you can read, and name that: {file: keys/name}"},
 		{"user as a topic", embedded("users: {a/b: {file: keys/mqtt-ada}}"),
-			`punchd.yaml:5:31: phones.broker.embedded.users.a/b: "a/b" can't be a level of an MQTT topic: it is empty, longer than 128 bytes, begins or ends with a space, or holds one of / + #`},
+			`punchd.yaml:5:31: phones.broker.embedded.users.a/b: "a/b" can't be a level of an MQTT topic: it is empty, longer than 128 bytes, begins or ends with a space, or holds a control character or one of / + #`},
+		{"user that the broker never lets in", embedded(`users: {"a\u0001b": {file: keys/mqtt-ada}}`),
+			`punchd.yaml:5:31: phones.broker.embedded.users.a` + "\ufffd" + `b: "a\x01b" can't be a level of an MQTT topic: it is empty, longer than 128 bytes, begins or ends with a space, or holds a control character or one of / + #`},
 		{"user without a password", embedded("users: {ada: ~}"), "punchd.yaml:5:31: phones.broker.embedded.users.ada: has no password: {file: keys/name}"},
 		{"no pair", embedded("tls: {cert: keys/tls.crt, key: {file: keys/other.key}}"),
 			"punchd.yaml:5:23: phones.broker.embedded.tls: certificate and key are no pair: private key does not match public key"},
@@ -184,6 +187,65 @@ func TestLoadNeedsAFile(t *testing.T) {
 	dir := t.TempDir()
 	if _, problem := load(t, dir, strings.Repeat("#", maxFile+1)); problem != "config: punchd.yaml has more than 1048576 bytes" {
 		t.Errorf("a huge file: %s", problem)
+	}
+}
+
+// Whatever stands in the file, what is told of it is short, and told soon.
+func TestErrorsAreShort(t *testing.T) {
+	dir := home(t)
+	long := strings.Repeat("x", 100_000)
+	var users strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&users, "%q: null,", fmt.Sprint("u", i))
+	}
+	for name, text := range map[string]string{
+		"texts": "site: {id: " + long + ", timezone: " + long + "}\ngateway: {id: gw, key: {file: " + long + "}, data_dir: [" + long + "]}\n" + rest +
+			"terminals: [{id: a, driver: " + long + ", link: " + long + "}]\nsinks: [{name: a, kind: " + long + ", path: x}]\n",
+		"links": begin + rest + "terminals: [{id: a, driver: cardline, link: \"tcp://h:1?" + long + "\", format: line, pattern: \"(" + long + "\", method: " + long + "}]\n",
+		"keys":  begin + rest + "phones: {broker: {embedded: {listen: " + long + ", users: {" + long + ": {file: " + long + "}}}}}\n" + long + ": 1\n",
+		"users": `{"phones": {"broker": {"embedded": {"users": {` + strings.TrimSuffix(users.String(), ",") + "}}}}}",
+	} {
+		_, got := load(t, dir, text)
+		for line := range strings.Lines(got) {
+			if len(line) > 3500 { // a path, a message and a hint
+				t.Errorf("%s: %d bytes: %.200s", name, len(line), line)
+			}
+		}
+		if got == "" || strings.Count(got, "\n") > strict.MaxProblems {
+			t.Errorf("%s: %.300s", name, got)
+		}
+	}
+}
+
+// What a gateway reads is listed with the keys that name it.
+func TestInputs(t *testing.T) {
+	dir := home(t)
+	t.Setenv("CREDENTIALS_DIRECTORY", dir+"/keys")
+	var got []string
+	for _, name := range []string{"punchd.yaml", "external.yaml"} {
+		text, err := os.ReadFile("testdata/v1/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, problem := load(t, dir, string(text))
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		for _, in := range cfg.Inputs() {
+			got = append(got, in.Key+"="+strings.TrimPrefix(in.Path, dir+"/"))
+		}
+	}
+	want := []string{"=punchd.yaml", "roster.file=/etc/punchd/roster.json", "gateway.key=keys/gateway", "terminals[0].comm_key=keys/lobby",
+		"phones.broker.embedded.users.ada=keys/mqtt-ada", "phones.broker.embedded.tls.cert=keys/tls.crt", "phones.broker.embedded.tls.key=keys/tls.key",
+		"sinks[0].secret=keys/webhook", "sinks[0].ca=keys/tls.crt", "sinks[0].cert=keys/tls.crt", "sinks[0].key=keys/tls.key", "sinks[1].secret=keys/webhook",
+		"=punchd.yaml", "roster.file=", "gateway.key=keys/gateway", "phones.broker.password=keys/mqtt-ada", "phones.broker.ca=keys/tls.crt"}
+	for i := range want {
+		if i < len(got) && strings.HasPrefix(got[i], "roster.file=") && want[i] == "roster.file=" {
+			want[i] = got[i]
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/punchd/punchd/protocol/phone"
 )
 
 const (
@@ -72,8 +74,8 @@ func (c *checker) embedded(raw *rawEmbedded) *Embedded {
 	for _, user := range slices.Sorted(maps.Keys(raw.Users)) {
 		at := path + ".users." + user
 		switch {
-		case user == "" || len(user) > 128 || strings.ContainsAny(user, "/+#") || strings.TrimSpace(user) != user:
-			c.fail(at, "%q can't be a level of an MQTT topic: it is empty, longer than 128 bytes, begins or ends with a space, or holds one of / + #", user)
+		case !phone.ValidName(user) || strings.TrimSpace(user) != user: // the rule of the broker and that of the roster
+			c.fail(at, "%.40q can't be a level of an MQTT topic: it is empty, longer than 128 bytes, begins or ends with a space, or holds a control character or one of / + #", user)
 		case raw.Users[user] == nil:
 			c.fail(at, "has no password: {file: keys/name}")
 		default:

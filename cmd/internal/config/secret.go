@@ -144,7 +144,7 @@ func (c *checker) secretAt(path string, raw *rawSecret) (Secret, bool) {
 	case raw.Credential == "":
 		c.fail(path, "names no secret: {file: keys/name} or {credential: name}")
 	case !validName(raw.Credential):
-		c.fail(path+".credential", "%q is no name of a credential", raw.Credential)
+		c.fail(path+".credential", "%.40q is no name of a credential", raw.Credential)
 	case os.Getenv("CREDENTIALS_DIRECTORY") == "":
 		c.fail(path+".credential", "is only there in a service of systemd, which sets CREDENTIALS_DIRECTORY; use {file: ...} elsewhere")
 	default:

@@ -25,7 +25,7 @@ func (c *checker) zone(path, name string) *time.Location {
 		if loc, err := offset(name); err == nil {
 			return loc
 		}
-		c.fail(path, "%q is no offset like +08:00 or -03:30", name)
+		c.fail(path, "%.40q is no offset like +08:00 or -03:30", name)
 		return nil
 	}
 	// Local would be another zone on another machine.
@@ -36,7 +36,7 @@ func (c *checker) zone(path, name string) *time.Location {
 	if near := nearestZone(name); near != "" {
 		hint = fmt.Sprintf("do you mean %q?", near)
 	}
-	c.hint(path, hint, "unknown time zone %q", name)
+	c.hint(path, hint, "unknown time zone %.40q", name)
 	return nil
 }
 

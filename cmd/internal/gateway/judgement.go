@@ -28,21 +28,7 @@ type judgement struct {
 // [attendance.EntryError] for each entry that is wrong.
 func newJudgement(cfg *config.Config, s *roster.Snapshot) (*judgement, error) {
 	j := &judgement{roster: s, keys: map[string]phone.Key{}, site: cfg.Site.ID, zone: cfg.Site.Zone}
-	var errs []error
-	for i := range s.Roster.Employees {
-		e := &s.Roster.Employees[i]
-		for k, p := range e.Phones {
-			if p.Key == "" {
-				continue
-			}
-			key, err := phone.ParseKey(p.Key)
-			if err != nil {
-				errs = append(errs, &attendance.EntryError{Path: fmt.Sprintf("employees[%d].phones[%d].key", i, k), ID: e.ID, Err: err})
-				continue
-			}
-			j.keys[p.ID] = key
-		}
-	}
+	errs := j.phoneKeys(s.Roster)
 	judge, err := geofence.New(s.Roster, geofence.Options{Site: cfg.Site.ID, Zone: cfg.Site.Zone})
 	if errs = append(errs, err); errors.Join(errs...) != nil {
 		return nil, errors.Join(errs...)
@@ -52,6 +38,7 @@ func newJudgement(cfg *config.Config, s *roster.Snapshot) (*judgement, error) {
 		j.warnings = append(j.warnings, w)
 	}
 	j.warnings = append(j.warnings, strangeBadges(cfg, s.Roster)...)
+	j.warnings = append(j.warnings, shutOut(cfg, s.Roster)...)
 	return j, nil
 }
 

@@ -1,13 +1,20 @@
 package gateway
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/punchd/punchd/cmd/internal/config"
 	"github.com/punchd/punchd/protocol/cardline"
+	"github.com/punchd/punchd/protocol/phone"
 	"github.com/punchd/punchd/sync/roster"
 )
 
@@ -85,6 +92,7 @@ func TestExamineWarns(t *testing.T) {
 		}
 		return cfg
 	}
+	broker := &config.Config{Phones: &config.Phones{Embedded: &config.Embedded{Users: map[string]config.Secret{"p-1": {}, "ada": {}, "old": {}}}}}
 	text := &config.Config{Terminals: []config.Terminal{{Cardline: &config.Cardline{Format: "line"}}}}
 	badges := "employees:\n  - {id: E1, badges: [zz zz]}\n  - {id: E2, badges: [000414cd7e]}\n  - {id: E3, badges: [\"0068472190\"]}\n  - {id: E4, badges: [\"20,52606\"]}\n"
 	for _, c := range []struct {
@@ -97,6 +105,11 @@ func TestExamineWarns(t *testing.T) {
 		{"a reader of anything", badges, "", text},
 		{"two forms", badges, `f:2:23: employees[0].badges[0]: "E1": no reader here can send the badge "zz zz" (forms: dec10 and hex)` + "\n" +
 			`f:5:23: employees[3].badges[0]: "E4": no reader here can send the badge "20,52606" (forms: dec10 and hex)`, readers("hex", "dec10", "")},
+		{"nobody", "places: []\n", "f:1:1: employees: names nobody: every punch is of an unknown person, and every check-in is refused", broker},
+		{"phones that can't log in", "employees:\n  - id: E1\n    phones: [{owntracks_user: ada}, {owntracks_user: bob}]\n  - id: E2\n    phones:\n" + phoneOf("p-1", 1) + phoneOf("p-2", 2),
+			`f:3:38: employees[0].phones[1].owntracks_user: "E1": "bob" is no user of the broker here (phones.broker.embedded.users), so this phone can't log in` + "\n" +
+				`f:7:10: employees[1].phones[1].id: "E2": "p-2" is no user of the broker here (phones.broker.embedded.users), so this phone can't log in`, broker},
+		{"somebody else's broker", "employees: [{id: E1, phones: [{owntracks_user: bob}]}]\n", "", &config.Config{Phones: &config.Phones{External: &config.External{}}}},
 		{"facility codes", "employees: [{id: E1, badges: [\"020,52606\", 02052606]}]\n",
 			`f:1:44: employees[0].badges[1]: "E1": no reader here can send the badge "02052606" (forms: fc,cn)`, readers("fc,cn")},
 	} {
@@ -107,6 +120,36 @@ func TestExamineWarns(t *testing.T) {
 	// If all are strange, the log is not flooded.
 	_, got := examined(t, readers("hex"), "employees: [{id: E1, badges: [zzz]}, {id: E2, badges: [z1, z2, z3, z4, z5, z6, z7, z8, z9, z10, z11]}]\n")
 	if strings.Count(got, "\n") != maxStrange || !strings.HasSuffix(got, "and 2 more badges that no reader here can send") {
+		t.Error(got)
+	}
+}
+
+// phoneOf is a native phone with the key of a number.
+func phoneOf(id string, key byte) string {
+	return fmt.Sprintf("      - {id: %s, key: '%s'}\n", id, keyOf(key).JWK())
+}
+
+func keyOf(n byte) phone.Key {
+	key, err := phone.NewKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)).Public())
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// A key is one phone's, however it is written.
+func TestKeyOfTwo(t *testing.T) {
+	der, err := x509.MarshalPKIXPublicKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asPEM := strconv.Quote(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	two := "employees:\n  - id: E1\n    phones:\n" + phoneOf("p-1", 1) + phoneOf("p-2", 2) + "  - {id: E2, phones: [{id: p-3, key: " + asPEM + "}]}\n"
+	want := `f:6:33: employees[1].phones[0].key: "E2": is the key at employees[0].phones[0].key (E1) already; each phone has a key of its own`
+	if got, _ := examined(t, &config.Config{}, two); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	if got, _ := examined(t, &config.Config{}, "employees:\n  - id: E1\n    phones:\n"+phoneOf("p-1", 1)+phoneOf("p-2", 2)); got != "" {
 		t.Error(got)
 	}
 }

@@ -2,6 +2,7 @@ package strict
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -16,10 +17,16 @@ type decoder struct {
 	doc      *Document
 	src      source
 	problems Problems
+	taken    uintptr // bytes of the entries of all lists
 }
 
+// errEnough ends the reading of a file that is wrong all over: a JSON file has
+// room for millions of mistakes.
+var errEnough = errors.New("too many mistakes")
+
 func (d *decoder) fail(e event, path, hint, format string, args ...any) {
-	d.problems = append(d.problems, &Problem{File: d.doc.file, Line: e.line, Column: e.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
+	p := &Problem{File: d.doc.file, Line: e.line, Column: e.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint}
+	d.problems = append(d.problems, p.cut())
 }
 
 func (d *decoder) document(v reflect.Value) error {
@@ -80,7 +87,7 @@ func (d *decoder) value(e event, v reflect.Value, path string) error {
 }
 
 func (d *decoder) mismatch(e event, path, want string) error {
-	got := map[kind]string{mapStart: "keys and values", listStart: "a list", scalar: strconv.Quote(e.text)}[e.kind]
+	got := map[kind]string{mapStart: "keys and values", listStart: "a list", scalar: fmt.Sprintf("%.40q", e.text)}[e.kind]
 	d.fail(e, path, "", "must be %s, not %s", want, got)
 	return skip(d.src, e)
 }
@@ -126,13 +133,16 @@ func (d *decoder) structure(v reflect.Value, path string) error {
 			d.fail(key, join(path, key.text), "", "is given twice, first on line %d", first.line)
 			err = skip(d.src, e)
 		case !known:
-			d.fail(key, join(path, key.text), nearestKey(key.text, fields), "unknown key %q", key.text)
+			d.fail(key, join(path, key.text), nearestKey(key.text, fields), "unknown key %.40q", key.text)
 			err = skip(d.src, e)
 		default:
 			err = d.value(e, v.Field(i), join(path, key.text))
 		}
 		if err != nil {
 			return err
+		}
+		if len(d.problems) >= maxFound {
+			return errEnough
 		}
 	}
 }
@@ -167,6 +177,12 @@ func (d *decoder) list(v reflect.Value, path string) error {
 		if err != nil || e.kind == listEnd || e.kind == eof {
 			return err
 		}
+		if len(d.problems) >= maxFound {
+			return errEnough
+		}
+		if d.taken += v.Type().Elem().Size(); d.taken > maxTaken {
+			return &errSyntax{line: e.line, column: e.column, message: "more entries than are read of one file"}
+		}
 		v.Grow(1)
 		v.SetLen(i + 1)
 		v.Index(i).SetZero()
@@ -188,14 +204,14 @@ func setScalar(v reflect.Value, e event) error {
 	case timeType:
 		t, err := time.Parse(time.RFC3339, e.text)
 		if err != nil {
-			return fmt.Errorf("%q is no time with its offset, like 2026-11-04T08:58:00+08:00", e.text)
+			return fmt.Errorf("%.40q is no time with its offset, like 2026-11-04T08:58:00+08:00", e.text)
 		}
 		v.Set(reflect.ValueOf(t))
 		return nil
 	case durationType:
 		t, err := time.ParseDuration(e.text)
 		if err != nil {
-			return fmt.Errorf("%q is no duration like 30s, 5m or 1h30m", e.text)
+			return fmt.Errorf("%.40q is no duration like 30s, 5m or 1h30m", e.text)
 		}
 		v.SetInt(int64(t))
 		return nil
@@ -209,28 +225,28 @@ func setScalar(v reflect.Value, e event) error {
 		return nil
 	case reflect.Bool:
 		if e.quoted || e.text != "true" && e.text != "false" {
-			return fmt.Errorf("must be true or false, not %q", e.text)
+			return fmt.Errorf("must be true or false, not %.40q", e.text)
 		}
 		v.SetBool(e.text == "true")
 		return nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(e.text, 10, v.Type().Bits())
 		if err != nil || e.quoted {
-			return fmt.Errorf("must be a whole number, not %q", e.text)
+			return fmt.Errorf("must be a whole number, not %.40q", e.text)
 		}
 		v.SetInt(n)
 		return nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		n, err := strconv.ParseUint(e.text, 10, v.Type().Bits())
 		if err != nil || e.quoted {
-			return fmt.Errorf("must be a whole number from 0 to %d, not %q", uint64(math.MaxUint64)>>(64-v.Type().Bits()), e.text)
+			return fmt.Errorf("must be a whole number from 0 to %d, not %.40q", uint64(math.MaxUint64)>>(64-v.Type().Bits()), e.text)
 		}
 		v.SetUint(n)
 		return nil
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(e.text, 64)
 		if err != nil || e.quoted || math.IsNaN(f) || math.IsInf(f, 0) {
-			return fmt.Errorf("must be a number, not %q", e.text)
+			return fmt.Errorf("must be a number, not %.40q", e.text)
 		}
 		v.SetFloat(f)
 		return nil
@@ -251,6 +267,7 @@ func fieldsOf(t reflect.Type) map[string]int {
 }
 
 func join(path, key string) string {
+	key = cut(key, maxStep)
 	if path == "" {
 		return key
 	}
@@ -264,7 +281,7 @@ func nearestKey(key string, fields map[string]int) string {
 	}
 	slices.Sort(known)
 	if near := Nearest(key, known); near != "" {
-		return fmt.Sprintf("do you mean %q?", near)
+		return fmt.Sprintf("do you mean %.40q?", near)
 	}
 	return "known here: " + strings.Join(known, ", ")
 }

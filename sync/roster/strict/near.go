@@ -1,9 +1,6 @@
 package strict
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // Nearest is the known word that a mistyped one probably means, or empty if
 // none comes near: at most a third of its letters, and no more than three, may
@@ -45,76 +42,4 @@ func distance(a, b string, limit int) int {
 		before, last, row = last, row, before
 	}
 	return last[len(b)]
-}
-
-// splitPath cuts employees[3].badges[0] into employees, 3, badges, 0; a number
-// stands for a place in a list.
-func splitPath(path string) []string {
-	var steps []string
-	for _, part := range strings.Split(path, ".") {
-		name, index, found := strings.Cut(part, "[")
-		if name != "" {
-			steps = append(steps, name)
-		}
-		for found {
-			var n string
-			n, index, _ = strings.Cut(index, "]")
-			steps = append(steps, "["+n)
-			_, index, found = strings.Cut(index, "[")
-		}
-	}
-	return steps
-}
-
-// locate walks along steps and returns the place of the last one that exists.
-func locate(src source, steps []string) (line, column int) {
-	e, err := src.next()
-	if err != nil {
-		return 0, 0
-	}
-	line, column = e.line, e.column
-	for _, step := range steps {
-		var ok bool
-		if e, ok = descend(src, e, step); !ok {
-			return line, column
-		}
-		line, column = e.line, e.column
-	}
-	return line, column
-}
-
-// descend goes from a map or list to one of its values. The place of a value
-// in a map is that of its key.
-func descend(src source, e event, step string) (event, bool) {
-	want, isIndex := -1, strings.HasPrefix(step, "[")
-	if isIndex {
-		n, err := strconv.Atoi(step[1:])
-		if err != nil {
-			return e, false
-		}
-		want = n
-	}
-	if isIndex && e.kind != listStart || !isIndex && e.kind != mapStart {
-		return e, false
-	}
-	for i := 0; ; i++ {
-		child, err := src.next()
-		if err != nil || child.kind == eof || child.kind == listEnd || child.kind == mapEnd {
-			return e, false
-		}
-		line, column := child.line, child.column
-		name := child.text
-		if !isIndex {
-			if child, err = src.next(); err != nil {
-				return e, false
-			}
-		}
-		if isIndex && i == want || !isIndex && name == step {
-			child.line, child.column = line, column
-			return child, true
-		}
-		if skip(src, child) != nil {
-			return e, false
-		}
-	}
 }

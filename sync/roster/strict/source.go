@@ -12,7 +12,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 // kind says what an event is.
@@ -44,9 +43,6 @@ type source interface {
 	next() (event, error)
 }
 
-// maxDepth bounds how far things may stand inside each other.
-const maxDepth = 64
-
 // jsonSource reads JSON as a stream.
 type jsonSource struct {
 	text      []byte
@@ -54,6 +50,7 @@ type jsonSource struct {
 	open      []json.Delim
 	key       bool // the next string is a key
 	done      bool
+	read      int // words and signs
 	counted   int // bytes whose lines are counted
 	line      int
 	lineStart int
@@ -99,6 +96,9 @@ func (s *jsonSource) next() (event, error) {
 			return event{}, s.fail(len(s.text), "not JSON: the text ends too early")
 		}
 		return event{}, s.fail(start, "not JSON: %s", err)
+	}
+	if s.read++; s.read > maxRead {
+		return event{}, s.fail(start, "more than %d words and signs in one file", maxRead)
 	}
 	e := event{kind: scalar}
 	e.line, e.column = s.place(start)
@@ -157,8 +157,10 @@ func (s *yamlSource) next() (event, error) {
 }
 
 func newYAMLSource(text []byte) (*yamlSource, error) {
+	// The lexer counts a line end of Windows behind a comment, or alone, twice.
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	tokens := lexer.Tokenize(string(text))
-	if err := checkNesting(tokens); err != nil {
+	if err := checkBounds(tokens); err != nil {
 		return nil, err
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -184,30 +186,6 @@ func newYAMLSource(text []byte) (*yamlSource, error) {
 		}
 	}
 	return s, nil
-}
-
-// checkNesting refuses depths that would overflow the stack of the parser,
-// which descends once per level. Levels made by indentation need no bound:
-// their spaces alone fill the file before there are three thousand.
-func checkNesting(tokens token.Tokens) error {
-	flow, dashes, line := 0, 0, 0
-	for _, t := range tokens {
-		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
-			flow++
-		case token.MappingEndType, token.SequenceEndType:
-			flow = max(flow-1, 0)
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
-			if t.Position.Line != line {
-				dashes, line = 0, t.Position.Line
-			}
-			dashes++
-		}
-		if flow+dashes > maxDepth {
-			return &errSyntax{line: t.Position.Line, column: t.Position.Column, message: fmt.Sprintf("more than %d levels inside each other", maxDepth)}
-		}
-	}
-	return nil
 }
 
 func at(n ast.Node, format string, args ...any) error {
@@ -255,10 +233,6 @@ func (s *yamlSource) add(n ast.Node, depth int) error {
 		s.events[len(s.events)-1].quoted = true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		s.put(scalar, n, n.GetToken().Value)
-	case *ast.AnchorNode, *ast.AliasNode:
-		return at(n, "anchors and aliases (& and *) are not read here; write the value out, or put it in quotes if it is a text")
-	case *ast.TagNode:
-		return at(n, "tags (!) are not read here; put the value in quotes if it is a text")
 	default:
 		return at(n, "%s is not read here", strings.ToLower(n.Type().String()))
 	}

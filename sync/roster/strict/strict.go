@@ -13,16 +13,22 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// Bounds of a file. A YAML tree takes about a hundred times its text in
+// Bounds of a file. A YAML tree takes up to several hundred times its text in
 // memory, JSON is read as a stream.
 const (
-	MaxYAML = 4 << 20  // bytes
-	MaxJSON = 64 << 20 // bytes
+	MaxYAML = 512 << 10 // bytes; see also bounds.go
+	MaxJSON = 64 << 20  // bytes
 	// MaxProblems is how many mistakes are told at once.
 	MaxProblems = 50
+
+	maxFound = 10_000   // mistakes; the reading ends there
+	maxTaken = 96 << 20 // bytes of the entries of all lists
+	maxStep  = 128      // characters of a key in a path
+	maxText  = 1000     // characters of a path, a message or a hint
 )
 
 // Problem is one mistake and where it stands. Line and Column count from 1; 0
@@ -34,6 +40,32 @@ type Problem struct {
 	Path         string // as in terminals[0].driver
 	Message      string
 	Hint         string // what may be meant, empty if nothing comes near
+}
+
+// cut bounds what a problem tells: a file may hold a word of any length, and a
+// key in its path one that a screen obeys.
+func (p *Problem) cut() *Problem {
+	p.Path = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, p.Path)
+	p.Path, p.Message, p.Hint = cut(p.Path, maxText), cut(p.Message, maxText), cut(p.Hint, maxText)
+	return p
+}
+
+// cut shortens a text to n characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }
 
 func (p *Problem) Error() string {
@@ -110,7 +142,7 @@ func Open(file string, text []byte) (*Document, error) {
 	}
 	if !d.json && len(text) > MaxYAML {
 		return nil, Problems{{File: file, Message: fmt.Sprintf("%d bytes of YAML are too many, the limit is %d", len(text), MaxYAML),
-			Hint: fmt.Sprintf("JSON is taken up to %d bytes", MaxJSON)}}
+			Hint: asJSON}}
 	}
 	return d, nil
 }
@@ -128,7 +160,7 @@ func Decode(file string, text []byte, v any) (*Document, error) {
 		return nil, d.syntax(err)
 	}
 	dec := decoder{doc: d, src: src}
-	if err := dec.document(reflect.ValueOf(v).Elem()); err != nil {
+	if err := dec.document(reflect.ValueOf(v).Elem()); err != nil && !errors.Is(err, errEnough) {
 		return nil, append(dec.problems, d.syntax(err)...)
 	}
 	if len(dec.problems) > 0 {
@@ -140,19 +172,36 @@ func Decode(file string, text []byte, v any) (*Document, error) {
 // Problem makes a mistake at a path, with its line; a path that is not in the
 // file stands at the nearest entry above it.
 func (d *Document) Problem(path, format string, args ...any) *Problem {
-	p := &Problem{File: d.file, Path: path, Message: fmt.Sprintf(format, args...)}
-	p.Line, p.Column = d.Locate(path)
+	p := &Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	d.Place(Problems{p})
 	return p
+}
+
+// Place gives problems that hold a path and a message their file and line, all
+// in one reading. One without a path is about all of the file.
+func (d *Document) Place(ps Problems) {
+	var root placed
+	for _, p := range ps {
+		root.want(splitPath(p.Path))
+	}
+	if src, err := d.events(); err == nil { // else nothing has a place
+		root.find(src)
+	}
+	for _, p := range ps {
+		if p.Path != "" {
+			p.Line, p.Column = root.place(splitPath(p.Path))
+		}
+		p.File = d.file
+		p.cut()
+	}
 }
 
 // Locate finds the line and column, from 1, of a path like
 // employees[3].badges[0], or of the nearest entry above it.
 func (d *Document) Locate(path string) (line, column int) {
-	src, err := d.events()
-	if err != nil {
-		return 0, 0
-	}
-	return locate(src, splitPath(path))
+	p := &Problem{Path: path}
+	d.Place(Problems{p})
+	return p.Line, p.Column
 }
 
 func (d *Document) events() (source, error) {
@@ -181,7 +230,7 @@ func (e *errSyntax) Error() string { return e.message }
 func (d *Document) syntax(err error) Problems {
 	var s *errSyntax
 	if errors.As(err, &s) {
-		return Problems{{File: d.file, Line: s.line, Column: s.column, Message: s.message, Hint: s.hint}}
+		return Problems{(&Problem{File: d.file, Line: s.line, Column: s.column, Message: s.message, Hint: s.hint}).cut()}
 	}
-	return Problems{{File: d.file, Message: err.Error()}}
+	return Problems{(&Problem{File: d.file, Message: err.Error()}).cut()}
 }

@@ -125,6 +125,18 @@ func TestLocate(t *testing.T) {
 				t.Errorf("%q in %.10q: line %d, want %d", path, text, line, want)
 			}
 		}
+		var all Problems // in one reading, in any order, some of them twice
+		for range 2 {
+			for path := range lines {
+				all = append(all, &Problem{Path: path})
+			}
+		}
+		d.Place(append(all, &Problem{Message: "of all"}))
+		for _, p := range all {
+			if p.Line != lines[p.Path] || p.File != "f" {
+				t.Errorf("%q in %.10q: %+v, want line %d", p.Path, text, p, lines[p.Path])
+			}
+		}
 	}
 }
 
@@ -144,6 +156,94 @@ func TestHostileNesting(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		} else if len(err.Error()) > 400 {
 			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// What would keep the parser busy for minutes, or fill the memory, is refused
+// before it begins, and the error says what helps.
+func TestBounds(t *testing.T) {
+	many := func(format string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	const limits = " in one YAML file"
+	for _, c := range []struct{ name, text, want string }{
+		{"a long list", "name: [" + strings.Repeat("1,", maxTokens/2+1), "more than 200000 words and signs" + limits + " (write it as JSON, which is read up to 64 MiB)"},
+		{"commas", "name: [" + strings.Repeat(",", MaxYAML-100), "more than 200000 words and signs" + limits},
+		{"keys of a block", many("k%d: 1\n", maxKeys+1), "f:5001:6: more than 5000 keys in one map" + limits + " (write it as JSON"},
+		{"keys of a block in a list", "list:\n - id: a\n" + many("   k%d: {a: [1, 2]}\n", maxKeys), "f:5002:9: more than 5000 keys in one map"},
+		{"keys of braces", "users: {" + many("k%d: 1, ", maxKeys+1), "more than 5000 keys in one map"},
+		{"words in braces", "users: {" + many("k%d, ", maxKeys+1), "more than 5000 keys in one map"},
+		{"pairs in brackets", "list: [" + many("k%d: 1, ", maxKeys+1), "more than 5000 keys in one map"},
+		{"one key again and again", strings.Repeat("a:\n", maxKeys+1), "more than 5000 keys in one map"},
+		{"empty dashes", "list:\n" + strings.Repeat("-\n", maxEmpty+1), "more than 8000 entries without a value" + limits + " (leave out what has no value, or write it as JSON"},
+		{"empty keys", "list:\n" + strings.Repeat(" - id:\n", maxEmpty+1), "more than 8000 entries without a value"},
+		{"empty keys in braces", "list: [" + strings.Repeat("{id: },", maxEmpty+1), "more than 8000 entries without a value"},
+		{"braces in braces", "name: " + strings.Repeat("{a: ", 1000), "more than 64 levels inside each other"},
+		{"over the top", strings.Repeat("#", MaxYAML+1), "f: 524289 bytes of YAML are too many, the limit is 524288 (write it as JSON, which is read up to 64 MiB)"},
+	} {
+		_, err := Decode("f", []byte(c.text), new(outer))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %.300v\nwant %s", c.name, err, c.want)
+		}
+	}
+	var wide struct {
+		List []struct{ Pad [1 << 20]byte } `yaml:"list"`
+	}
+	_, err := Decode("f", []byte("{\"list\":["+strings.Repeat("{},", maxTaken>>20+1)), &wide)
+	if err == nil || !strings.HasSuffix(err.Error(), "more entries than are read of one file") {
+		t.Errorf("JSON: %.300v", err)
+	}
+	// What is about as long and no more than much is read.
+	text := "list:\n" + many("  - id: E%d\n    codes: [a, b, c]\n    lat:\n", 4000) + "users: {" + strings.TrimSuffix(many("k%d: {}, ", maxKeys), ", ") + "}\n"
+	var got outer
+	if _, err := Decode("f", []byte(text), &got); err != nil || len(got.List) != 4000 || len(got.Users) != maxKeys {
+		t.Errorf("%v: %d and %d", err, len(got.List), len(got.Users))
+	}
+}
+
+// An error is short, whatever the file holds.
+func TestErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("x", 300_000)
+	for name, text := range map[string]string{
+		"no YAML": strings.Repeat("\x00", MaxYAML), "name": "name: [" + long + "]", "key": long + ": 1\n", "json key": "{\"" + long + "\": 1}",
+		"number": "count: " + long, "live": "live: " + long, "every": "every: " + long, "at": "at: " + long, "lat": "inner: {lat: " + long + "}",
+		"list": "list: " + long, "above": "name: " + long + "[]\n  - a\n", "user": "users: {" + long + ": {di: 1}}", "bracket": "name: {" + long + "\n" + long,
+	} {
+		_, err := Decode("f", []byte(text), new(outer))
+		if name == "name" || name == "above" { // some of them may be read
+			continue
+		}
+		if err == nil || len(err.Error()) > 1500 {
+			t.Errorf("%s: %.200v", name, err)
+		}
+	}
+	_, err := Decode("f", []byte("\"\\e[2J\": 1\n"), new(outer))
+	if err == nil || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("a key that a screen obeys: %q", err)
+	}
+}
+
+// A line is counted once, however it ends.
+func TestLinesOfWindows(t *testing.T) {
+	for _, text := range []string{
+		"# a\n\n# b\nname: x\n\n\nnme: y\n",
+		"name: x # one\n\n# two\n\n#\n\nnme: y\n",
+		"name: |\n  a\n\n  b\n\n\nnme: y\n",
+		"name: 'a\n\n  b'\ncount: 1\n\n\nnme: y\n",
+		"list:\n\n  # c\n  - id: a\n\n  - id: b # d\nnme: y\n",
+		"list:\n\n\n\n\n\n  - [\n",
+		"name: x\n\n\n\n\n\n\tcount: 1\n",
+	} {
+		for _, text := range []string{text, strings.ReplaceAll(text, "\n", "\r\n")} {
+			_, err := Decode("f", []byte(text), new(outer))
+			if err == nil || !strings.HasPrefix(err.Error(), "f:7:") {
+				t.Errorf("%q: %v", text, err)
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ func notYAML(text string, e *yaml.SyntaxError) *errSyntax {
 		s.message, s.hint = "not YAML: a tab stands here", "indent with spaces"
 		return s
 	}
-	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	lines := strings.Split(text, "\n")
 	if s.line < 1 || s.line > len(lines) || s.column > len(lines[s.line-1])+1 {
 		return s
 	}
