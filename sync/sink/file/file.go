@@ -221,9 +221,9 @@ func (s *Sink) open() (err error) {
 }
 
 // recover reads the end of the file: it learns which punches were written last
-// and returns where the last whole line ends. What follows there must look
-// like the beginning of a line of ours, or be the zeros that a power cut
-// leaves; anything else is somebody else's file and is not touched.
+// and returns where the last whole line ends. That line must be a punch, and
+// what follows it must look like the beginning of one, or be the zeros that a
+// power cut leaves; anything else is somebody else's file and is not touched.
 func (s *Sink) recover(f *os.File, size int64) (whole int64, err error) {
 	from := max(0, size-tail)
 	b := make([]byte, size-from)
@@ -234,19 +234,38 @@ func (s *Sink) recover(f *os.File, size int64) (whole int64, err error) {
 	rest := bytes.TrimRight(b[end:], "\x00")
 	n := min(len(rest), len(opening))
 	if from > 0 && end == 0 || string(rest[:n]) != opening[:n] {
-		return 0, fmt.Errorf("%s ends in something that is no punch; move it away", s.path)
+		return 0, s.foreign()
 	}
+	ours := true // as the last line says that can say it
 	for line := range bytes.Lines(b[:end]) {
-		e, err := cloudevents.ParseEvent(line)
-		if err != nil {
-			continue // cut at the front of the tail, or damaged: not known by key, so written again if it comes again
-		}
-		if k, err := attendance.ParseKey(e.ID); err == nil {
+		k, ok := punchOf(line)
+		if ok {
 			s.newer[k] = struct{}{}
 			s.age()
 		}
+		// What is cut at the front of the tail, or damaged, is not known by its
+		// key, so it is written again if it comes again. A power cut damages a line
+		// by zeros, which no text has: such a line does not say whose file it is.
+		ours = ok || ours && bytes.IndexByte(line, 0) >= 0
+	}
+	if !ours {
+		return 0, s.foreign()
 	}
 	return from + int64(end), nil
+}
+
+func (s *Sink) foreign() error {
+	return fmt.Errorf("%s ends in something that is no punch, so it is left as it is; move it away, or give the sink a file of its own", s.path)
+}
+
+// punchOf is the key of the punch that a line holds.
+func punchOf(line []byte) (k attendance.Key, ok bool) {
+	e, err := cloudevents.ParseEvent(line)
+	if err != nil || e.Type != cloudevents.TypePunch {
+		return k, false
+	}
+	k, err = attendance.ParseKey(e.ID)
+	return k, err == nil
 }
 
 func syncDir(path string) error {

@@ -204,11 +204,40 @@ func TestDamagedLine(t *testing.T) {
 	}
 }
 
+// A power cut may leave zeros in the last line too, of which the end is whole.
+func TestDamagedLastLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "punches.jsonl")
+	s := newSink(t, path)
+	its := items(0, 2)
+	for whole := range its {
+		send(t, s, its[whole:whole+1])
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := bytes.LastIndexByte(b[:len(b)-1], '\n') + 1
+		copy(b[last:len(b)-2], make([]byte, len(b)))
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s = newSink(t, path)
+		if r := send(t, s, its[whole:whole+1]); r[0].Outcome != forward.Accepted {
+			t.Errorf("%d whole lines before: %+v", whole, r)
+		}
+	}
+}
+
 // A file that is not ours is left alone.
 func TestForeignFile(t *testing.T) {
 	dir := t.TempDir()
+	ours := string(cloudevents.AppendEvent(nil, cloudevents.Meta{Source: "/x"}, 1, sourcetest.Punch(1))) + "\n"
 	for name, content := range map[string]string{
 		"no newline": "ledger of the year", "other JSON": `{"a":1}`, "behind whole lines": "x\ny\nz", "long": strings.Repeat("x", tail+10),
+		"notes": "buy milk\n", "lines of JSON": `{"specversion":"1.0","id":"1","source":"/x","type":"other"}` + "\n", "a roster": "{\n \"employees\": []\n}\n",
+		"below our lines": ours + "a note\n", "zeros below a note": "a note\n" + "\x00\x00\n", "begun below a note": "a note\n" + opening, "empty lines": "\n\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
