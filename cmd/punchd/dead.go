@@ -84,12 +84,8 @@ func readRefused(ctx context.Context, errOut io.Writer, cfg *config.Config, sink
 	if err != nil {
 		return nil, nil, err
 	}
-	damaged := func(d *ledger.Damage) error {
-		damage = errors.New("the ledger is damaged: what is shown is not everything")
-		_, err := fmt.Fprintln(errOut, d)
-		return err
-	}
-	all, err := journal.ReadRefusals(ctx, cfg.Gateway.DataDir, damaged)
+	g := &gaps{out: errOut}
+	all, err := journal.ReadRefusals(ctx, cfg.Gateway.DataDir, g.damaged)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,13 +103,15 @@ func readRefused(ctx context.Context, errOut io.Writer, cfg *config.Config, sink
 			}
 		}
 	}
-	return items, damage, readPunches(ctx, dir, items)
+	err = readPunches(ctx, dir, g, items)
+	return items, g.err(), err
 }
 
 var errEnough = errors.New("read far enough")
 
-// readPunches reads the punches in question from the ledger.
-func readPunches(ctx context.Context, dir string, items []refusedPunch) error {
+// readPunches reads the punches in question from the ledger. Its damage is told
+// already; what can't be understood goes to g.
+func readPunches(ctx context.Context, dir string, g *gaps, items []refusedPunch) error {
 	wanted := map[uint64]*attendance.Punch{}
 	first, last := ^uint64(0), uint64(0)
 	for _, it := range items {
@@ -130,11 +128,11 @@ func readPunches(ctx context.Context, dir string, items []refusedPunch) error {
 		if _, ok := wanted[f.Seq]; !ok || f.Kind != attendance.RecordPunch {
 			return nil
 		}
-		r, err := attendance.DecodeRecord(f.Kind, f.Payload)
+		p, err := decode(&f)
 		if err != nil {
-			return fmt.Errorf("record %d: %w", f.Seq, err)
+			return g.unread(f.Seq, err)
 		}
-		wanted[f.Seq] = r.(*attendance.Punch)
+		wanted[f.Seq] = p
 		return nil
 	}, nil)
 	for i := range items {

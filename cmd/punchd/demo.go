@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -78,19 +77,6 @@ type demo struct {
 	view    view
 	started time.Time
 	drained time.Duration // from central's return until it had what had waited
-}
-
-// outlive has the demo live on for the moment it takes to remove its directory
-// when the reader of its output is gone (head), which its writes then tell, or
-// when the window it runs in is closed, which ends the context.
-func outlive(ctx context.Context) (context.Context, func()) {
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	stop := func() {}
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
-	}
-	return ctx, func() { stop(); signal.Stop(broken) }
 }
 
 // scene is what the demo shows: half of the phones are honest.

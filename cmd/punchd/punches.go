@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,26 +88,6 @@ func (f *punchesFlags) nothing(errOut io.Writer) error {
 	return err
 }
 
-// moment reads a day or a moment. The end of a day is the beginning of the
-// next one, in the site's zone.
-func moment(flag, text string, zone *time.Location, end bool) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		d := day.Day()
-		if end {
-			d++
-		}
-		return time.Date(day.Year(), day.Month(), d, 0, 0, 0, 0, zone), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, &exitError{exitUsage, fmt.Errorf("--%s %q is neither a day like 2026-11-04 nor a moment like 2026-11-04T08:00:00+08:00", flag, text)}
-	}
-	return at, nil
-}
-
 func (f *punchesFlags) matches(p *attendance.Punch) bool {
 	return (f.since.IsZero() || !p.At.Before(f.since)) && (f.until.IsZero() || p.At.Before(f.until)) &&
 		(f.employee == "" || p.Employee == f.employee) && (f.badge == "" || p.Badge == f.badge) &&
@@ -125,68 +104,6 @@ func (f *punchesFlags) ledgerDir() (string, error) {
 		return "", err
 	}
 	return dir, nil
-}
-
-// each calls visit with every punch that the flags ask for, and says where to
-// go on. What is damaged is told on errOut and makes the error at the end.
-func (f *punchesFlags) each(ctx context.Context, errOut io.Writer, visit func(seq uint64, p *attendance.Punch) error) (next uint64, err error) {
-	dir, err := f.ledgerDir()
-	if err != nil {
-		return 0, err
-	}
-	damaged := false
-	next, err = ledger.Scan(ctx, dir, 0, f.visitor(visit), func(d *ledger.Damage) error {
-		damaged = true
-		_, err := fmt.Fprintln(errOut, d)
-		return err
-	})
-	if err == nil && damaged {
-		err = errors.New("the ledger is damaged: what is shown is not everything")
-	}
-	return next, err
-}
-
-// visitor turns frames into the punches asked for.
-func (f *punchesFlags) visitor(visit func(seq uint64, p *attendance.Punch) error) func(ledger.Frame) error {
-	return func(fr ledger.Frame) error {
-		if fr.Kind != attendance.RecordPunch {
-			return nil
-		}
-		r, err := attendance.DecodeRecord(fr.Kind, fr.Payload)
-		if err != nil {
-			return fmt.Errorf("record %d: %w", fr.Seq, err)
-		}
-		if p := r.(*attendance.Punch); f.matches(p) {
-			return visit(fr.Seq, p)
-		}
-		return nil
-	}
-}
-
-// newest keeps the last n of what it is given, all of them if n is 0.
-type newest struct {
-	n     int
-	items []numbered
-	at    int // the oldest, once there are n
-}
-
-type numbered struct {
-	seq uint64
-	p   *attendance.Punch
-}
-
-func (w *newest) add(seq uint64, p *attendance.Punch) error {
-	if w.n == 0 || len(w.items) < w.n {
-		w.items = append(w.items, numbered{seq, p})
-		return nil
-	}
-	w.items[w.at] = numbered{seq, p}
-	w.at = (w.at + 1) % w.n
-	return nil
-}
-
-func (w *newest) all() []numbered {
-	return append(w.items[w.at:len(w.items):len(w.items)], w.items[:w.at]...)
 }
 
 func newPunchesList() *cobra.Command {
@@ -206,21 +123,39 @@ func newPunchesList() *cobra.Command {
 			if err := f.load(); err != nil {
 				return err
 			}
-			w := newest{n: last}
-			_, scanErr := f.each(c.Context(), c.ErrOrStderr(), w.add)
-			if items := w.all(); len(items) > 0 {
-				return errors.Join(printPunches(c.OutOrStdout(), f.cfg.Site.Zone, items, asJSON), scanErr)
-			}
-			if scanErr != nil {
-				return scanErr
-			}
-			return f.nothing(c.ErrOrStderr())
+			return f.list(c, last, asJSON)
 		},
 	}
 	f.add(c)
 	c.Flags().IntVarP(&last, "last", "n", 50, "how many; 0 is all")
 	jsonFlag(c, &asJSON, "print one JSON object a line")
 	return c
+}
+
+// list prints one punch after the other, so that a long list takes no memory.
+func (f *punchesFlags) list(c *cobra.Command, last int, asJSON bool) error {
+	g := &gaps{out: c.ErrOrStderr()}
+	var w exporter = newColumns(c.OutOrStdout(), f.cfg.Site.Zone)
+	if asJSON {
+		w = newJSONExporter(c.OutOrStdout(), f.cfg.Site.Zone)
+	}
+	found := 0
+	var err error
+	if last == 0 {
+		_, err = f.scan(c.Context(), 0, g, func(seq uint64, p *attendance.Punch) error {
+			found++
+			return w.punch(seq, p)
+		})
+	} else {
+		found, _, err = f.newest(c.Context(), g, last, w.punch)
+	}
+	if err = also(err, w.end()); err == nil {
+		err = g.err()
+	}
+	if err != nil || found > 0 {
+		return err
+	}
+	return f.nothing(c.ErrOrStderr())
 }
 
 // followEvery is how often tail looks for new punches.
@@ -243,30 +178,7 @@ func newPunchesTail() *cobra.Command {
 			if err := f.load(); err != nil {
 				return err
 			}
-			w := newest{n: max(last, 1)}
-			next, err := f.each(c.Context(), c.ErrOrStderr(), w.add)
-			items := w.all()
-			if last == 0 {
-				items = nil
-			}
-			out := lines{w: c.OutOrStdout(), zone: f.cfg.Site.Zone, json: asJSON}
-			if err := errors.Join(out.all(items), err); err != nil {
-				return err
-			}
-			if !follow && len(w.items) == 0 {
-				return f.nothing(c.ErrOrStderr())
-			}
-			if !follow {
-				return nil
-			}
-			dir, err := f.ledgerDir()
-			if err != nil {
-				return err
-			}
-			return ledger.Follow(c.Context(), dir, next, followEvery, f.visitor(out.one), func(d *ledger.Damage) error {
-				_, err := fmt.Fprintln(c.ErrOrStderr(), d)
-				return err
-			})
+			return f.tail(c, last, follow, asJSON)
 		},
 	}
 	f.add(c)
@@ -274,4 +186,29 @@ func newPunchesTail() *cobra.Command {
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until Ctrl-C")
 	jsonFlag(c, &asJSON, "print one JSON object a line")
 	return c
+}
+
+func (f *punchesFlags) tail(c *cobra.Command, last int, follow, asJSON bool) error {
+	g := &gaps{out: c.ErrOrStderr()}
+	out := lines{w: c.OutOrStdout(), zone: f.cfg.Site.Zone, json: asJSON}
+	found, next, err := f.newest(c.Context(), g, last, out.one)
+	switch partial := g.err(); {
+	case err != nil:
+		return err
+	case !follow && partial != nil:
+		return partial
+	case !follow && found == 0:
+		return f.nothing(c.ErrOrStderr())
+	case !follow:
+		return nil
+	case partial != nil: // no reason not to see what comes
+		if _, err := fmt.Fprintln(c.ErrOrStderr(), "warning:", partial); err != nil {
+			return err
+		}
+	}
+	dir, err := f.ledgerDir()
+	if err != nil {
+		return err
+	}
+	return ledger.Follow(c.Context(), dir, next, followEvery, f.visitor(g, out.one), g.damaged)
 }

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +19,15 @@ func newPunchesExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Write punches as CSV or JSON lines, to standard output or a file",
-		Args:  cobra.NoArgs,
+		Long: `export writes punches as CSV or as lines of JSON. With -o a file is replaced when
+the export is done, and keeps its permissions; a device or a pipe is written to
+as it stands. What of the ledger can't be read is told on standard error; the
+rest is written, and the exit status is 1.
+
+In CSV a text of a device that a spreadsheet would take for a formula (it begins
+with = + - @, a tab or a line's end) has a ' before it. A zone like +08:00 stays
+as it is. Lines of JSON have every text as it came.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			newWriter, ok := exporters[format]
 			if !ok {
@@ -33,67 +37,47 @@ func newPunchesExport() *cobra.Command {
 				return err
 			}
 			if file == "" {
-				return f.export(c.Context(), c.ErrOrStderr(), newWriter(c.OutOrStdout(), f.cfg.Site.Zone), func(int) {})
+				g := &gaps{out: c.ErrOrStderr()}
+				if err := f.export(c.Context(), g, newWriter(c.OutOrStdout(), f.cfg.Site.Zone), func(int) {}); err != nil {
+					return err
+				}
+				return g.err()
 			}
 			return f.exportFile(c, file, newWriter)
 		},
 	}
 	f.add(c)
 	c.Flags().StringVar(&format, "format", "csv", "csv or jsonl")
-	c.Flags().StringVarP(&file, "output", "o", "", "file to write; one that exists is replaced when the export is whole")
+	c.Flags().StringVarP(&file, "output", "o", "", "file to write; one that exists is replaced when the export is done")
 	must(c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"csv", "jsonl"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
 
 // export writes every punch and tells after each thousand how many there were.
-func (f *punchesFlags) export(ctx context.Context, errOut io.Writer, w exporter, progress func(n int)) error {
+func (f *punchesFlags) export(ctx context.Context, g *gaps, w exporter, progress func(n int)) error {
 	n := 0
 	if err := w.begin(); err != nil {
 		return err
 	}
-	_, err := f.each(ctx, errOut, func(seq uint64, p *attendance.Punch) error {
+	_, err := f.scan(ctx, 0, g, func(seq uint64, p *attendance.Punch) error {
 		if n++; n%1000 == 0 {
 			progress(n)
 		}
 		return w.punch(seq, p)
 	})
 	progress(n)
-	return errors.Join(err, w.end())
+	return also(err, w.end())
 }
 
-// createBeside makes a file to be renamed to another. Its own name is of no use
-// in an error.
-func createBeside(file string) (*os.File, error) {
-	dir := filepath.Dir(file)
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory; name a file in it", file)
-	}
-	tmp, err := os.CreateTemp(dir, ".punches-*")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s can't be written: there is no directory %s; make it first", file, dir)
-	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("%s can't be written: in the directory %s: %w", file, dir, pe.Err)
-	}
-	return tmp, err
-}
-
-// exportFile writes beside the file and renames, so that nobody reads half of
-// it.
-func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(io.Writer, *time.Location) exporter) (err error) {
-	tmp, err := createBeside(file)
+func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(io.Writer, *time.Location) exporter) error {
+	out, err := openOutput(c.Context(), file)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
 	errOut := c.ErrOrStderr()
 	show := isTerminal(errOut)
-	total := 0
-	err = f.export(c.Context(), errOut, newWriter(tmp, f.cfg.Site.Zone), func(n int) {
+	total, g := 0, &gaps{out: errOut}
+	err = f.export(c.Context(), g, newWriter(out, f.cfg.Site.Zone), func(n int) {
 		if total = n; show {
 			fmt.Fprintf(errOut, "\r%d punches", n) // of no worth if the terminal is gone
 		}
@@ -101,12 +85,15 @@ func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(
 	if show {
 		fmt.Fprint(errOut, "\r\x1b[K")
 	}
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+	if err := out.finish(err); err != nil {
 		return err
 	}
-	if err = os.Rename(tmp.Name(), file); err != nil {
+	told := c.OutOrStdout()
+	if out.replaces == "" { // which may be what the punches went to
+		told = errOut
+	}
+	if _, err = fmt.Fprintf(told, "%d punches in %s\n", total, file); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%d punches in %s\n", total, file)
-	return err
+	return g.err() // what can be read is worth having
 }

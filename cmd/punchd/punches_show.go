@@ -42,7 +42,8 @@ central has received, which is the key in the other commands' JSON.`,
 				return err
 			}
 			var found numbered
-			_, err = f.each(c.Context(), c.ErrOrStderr(), func(seq uint64, p *attendance.Punch) error {
+			g := &gaps{out: c.ErrOrStderr()}
+			_, err = f.scan(c.Context(), 0, g, func(seq uint64, p *attendance.Punch) error {
 				if p.Key != key {
 					return nil
 				}
@@ -55,7 +56,7 @@ central has received, which is the key in the other commands' JSON.`,
 			case err != nil:
 				return err
 			}
-			return fmt.Errorf("no punch in the ledger of %s has the id %s; is it from another gateway?", f.cfg.Gateway.DataDir, key)
+			return errors.Join(fmt.Errorf("no punch in the ledger of %s has the id %s; is it from another gateway?", f.cfg.Gateway.DataDir, key), g.err())
 		},
 	}
 	configFlag(c, &f.config)
@@ -118,8 +119,7 @@ func detailOf(it numbered, zone *time.Location) detailJSON {
 	if x := e.Fix; x != nil {
 		d.Evidence.Fix = &fixJSON{Lat: x.Lat, Lon: x.Lon, Acc: x.Acc, Mock: x.Mock}
 		if !x.At.IsZero() {
-			at := x.At.UTC()
-			d.Evidence.Fix.At = &at
+			d.Evidence.Fix.At = writable(x.At)
 		}
 	}
 	if w := e.WiFi; w != nil {
@@ -166,9 +166,13 @@ func facts(d detailJSON) [][2]string {
 	for i, r := range d.Reasons {
 		words[i] = string(r)
 	}
+	received := ""
+	if d.ReceivedAt != nil {
+		received = d.ReceivedAt.Format(time.RFC3339Nano)
+	}
 	lines := [][2]string{
 		{"id", d.Key}, {"sequence", strconv.FormatUint(d.Seq, 10)}, {"time", d.Time}, {"device time", d.DeviceTime + " (" + d.Zone + ")"},
-		{"received at", d.ReceivedAt.Format(time.RFC3339Nano)}, {"device's skew", milliseconds(d.SkewMS)}, {"employee", d.Employee}, {"badge", d.Badge},
+		{"received at", received}, {"device's skew", milliseconds(d.SkewMS)}, {"employee", d.Employee}, {"badge", d.Badge},
 		{"kind", d.Kind}, {"direction", d.Direction}, {"method", d.Method}, {"device", d.Device}, {"driver", d.Driver}, {"serial", d.Serial},
 		{"site", d.Site}, {"place", d.Place}, {"verdict", d.Verdict}, {"reasons", strings.Join(words, " ")}, {"late", strconv.FormatBool(d.Late)},
 	}

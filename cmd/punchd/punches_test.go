@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -115,18 +116,15 @@ func TestShowJSON(t *testing.T) {
 // Words stand at the left of their columns, and only numbers at the right.
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
-	if err := printPunches(&out, zone8, []numbered{{7, phonePunch()}, {12, cardPunch()}}, false); err != nil {
+	w := newColumns(&out, zone8)
+	if err := errors.Join(w.punch(7, phonePunch()), w.punch(12, cardPunch()), w.end()); err != nil {
 		t.Fatal(err)
 	}
 	want := ` SEQ  TIME                 EMPLOYEE  DIRECTION  METHOD  DEVICE  PLACE        VERDICT     REASONS
    7  2026-11-04 08:58:12  E1001     arrive     phone   p-ada   customer-17  flagged     stale-fix
   12  2026-11-04 08:58:12  (AA)      unknown    card    gate                 unverified
 `
-	lines := strings.Split(out.String(), "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	if got := strings.Join(lines, "\n"); got != want {
+	if got := out.String(); got != want {
 		t.Errorf("\n%s\nwant\n%s", got, want)
 	}
 }
@@ -146,5 +144,42 @@ func TestCSV(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], ",false,42,1") || !strings.HasSuffix(lines[1], ",false,,") {
 		t.Errorf("%s", out.String())
+	}
+}
+
+func TestCell(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "E1": "E1", "a=1": "a=1", "张三": "张三", "=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@x": "'@x", "\tx": "'\tx", "\rx": "'\rx", "\n=1": "'\n=1",
+		"＝1": "'＝1", "＋1": "'＋1", "－1": "'－1", "＠x": "'＠x", "+08:00": "+08:00", "-05:30": "-05:30", "+08:00+1": "'+08:00+1", "+08:00\n": "'+08:00\n", "Asia/Shanghai": "Asia/Shanghai",
+	} {
+		if got := cell(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Every column that a device can write to is looked at.
+func TestCSVFormulas(t *testing.T) {
+	p := phonePunch()
+	p.Zone, p.Employee, p.Badge, p.Site, p.Place, p.Reasons = "=z", "=e", "=b", "=s", "=p", []attendance.Reason{"=r"}
+	p.Device = attendance.Device{ID: "=i", Driver: "=d", Serial: "=n"}
+	var out bytes.Buffer
+	w := exporters["csv"](&out, zone8)
+	if err := errors.Join(w.punch(1, p), w.end()); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Contains(text, ",=") || strings.Count(text, ",'=") != 9 {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"Ada 张三": "Ada 张三", "می\u200cخواهم": "می\u200cخواهم", "a\x1b[2Jb": "a\ufffd[2Jb", "a\u009bb": "a\ufffdb", "a\nb": "a\ufffdb",
+		"a\u202eb": "a\ufffdb", "a\u2028b": "a\ufffdb", "a\u2029b": "a\ufffdb", "a\u2066b": "a\ufffdb", "a\u200fb": "a\ufffdb", "a\ufeffb": "a\ufffdb", "a\xffb": "a\ufffdb",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/jedib0t/go-pretty/v6/table"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/punchd/punchd/protocol/attendance"
 )
@@ -23,7 +24,7 @@ type punchJSON struct {
 	Time       string              `json:"time"` // in the site's zone
 	DeviceTime string              `json:"device_time"`
 	Zone       string              `json:"zone"`
-	ReceivedAt time.Time           `json:"received_at"`
+	ReceivedAt *time.Time          `json:"received_at"` // null if JSON has no way to write it
 	SkewMS     *int64              `json:"skew_ms,omitempty"`
 	Employee   string              `json:"employee,omitempty"`
 	Badge      string              `json:"badge,omitempty"`
@@ -45,7 +46,7 @@ type punchJSON struct {
 func toJSON(seq uint64, p *attendance.Punch, zone *time.Location) punchJSON {
 	j := punchJSON{
 		Seq: seq, Key: p.Key.String(), Time: p.At.In(zone).Format(time.RFC3339Nano), DeviceTime: p.DeviceTime.String(), Zone: p.Zone,
-		ReceivedAt: p.ReceivedAt.UTC(), Employee: p.Employee, Badge: p.Badge, Kind: p.Kind.String(), Direction: p.Direction.String(),
+		ReceivedAt: writable(p.ReceivedAt), Employee: p.Employee, Badge: p.Badge, Kind: p.Kind.String(), Direction: p.Direction.String(),
 		Method: p.Method.String(), Device: p.Device.ID, Driver: p.Device.Driver, Serial: p.Device.Serial, Site: p.Site, Place: p.Place,
 		Verdict: p.Verdict.String(), Reasons: p.Reasons, Late: p.Late, Counter: p.Counter, Gap: p.Gap,
 	}
@@ -78,11 +79,22 @@ func reasons(p *attendance.Punch) string {
 	return strings.Join(words, " ")
 }
 
-// printable takes out what would move the cursor of a terminal: the texts come
-// from devices.
+// writable is a time for JSON, nil if it is of a clock so wrong that JSON has no
+// way to write it: the rest of the punch is as good as ever.
+func writable(t time.Time) *time.Time {
+	t = t.UTC()
+	if t.Year() < 0 || t.Year() > 9999 {
+		return nil
+	}
+	return &t
+}
+
+// printable takes out what would move the cursor of a terminal, break a line or
+// turn the text round: the texts come from devices. Names need the joiners.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		const joiners = "\u200c\u200d"
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && !strings.ContainsRune(joiners, r) {
 			return '\ufffd'
 		}
 		return r
@@ -91,37 +103,11 @@ func printable(s string) string {
 
 const tableTime = "2006-01-02 15:04:05"
 
-func printPunches(w io.Writer, zone *time.Location, items []numbered, asJSON bool) error {
-	if asJSON {
-		return (&lines{w: w, zone: zone, json: true}).all(items)
-	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options = table.OptionsNoBordersAndSeparators
-	t.AppendHeader(table.Row{"SEQ", "TIME", "EMPLOYEE", "DIRECTION", "METHOD", "DEVICE", "PLACE", "VERDICT", "REASONS"})
-	for _, it := range items {
-		p := it.p
-		t.AppendRow(table.Row{it.seq, p.At.In(zone).Format(tableTime), printable(who(p)), p.Direction.String(), p.Method.String(),
-			printable(p.Device.ID), printable(p.Place), p.Verdict.String(), printable(reasons(p))})
-	}
-	_, err := fmt.Fprintln(w, t.Render())
-	return err
-}
-
 // lines prints one punch after the other.
 type lines struct {
 	w    io.Writer
 	zone *time.Location
 	json bool
-}
-
-func (l *lines) all(items []numbered) error {
-	for _, it := range items {
-		if err := l.one(it.seq, it.p); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (l *lines) one(seq uint64, p *attendance.Punch) error {
@@ -171,17 +157,20 @@ func (e *csvExporter) begin() error { return e.w.Write(csvHeader) }
 
 func (e *csvExporter) punch(seq uint64, p *attendance.Punch) error {
 	j := toJSON(seq, p, e.zone)
-	skew, counter, gap := "", "", ""
+	skew, counter, gap, received := "", "", "", ""
 	if p.Counter > 0 { // else it is no phone that counts
 		counter, gap = strconv.FormatUint(p.Counter, 10), strconv.FormatUint(p.Gap, 10)
 	}
 	if j.SkewMS != nil {
 		skew = strconv.FormatInt(*j.SkewMS, 10)
 	}
+	if j.ReceivedAt != nil {
+		received = j.ReceivedAt.Format(time.RFC3339Nano)
+	}
 	return e.w.Write([]string{
-		strconv.FormatUint(seq, 10), j.Key, j.Time, j.DeviceTime, j.Zone, j.ReceivedAt.Format(time.RFC3339Nano), skew,
-		cell(j.Employee), cell(j.Badge), j.Kind, j.Direction, j.Method, cell(j.Device), j.Driver, cell(j.Serial), cell(j.Site), cell(j.Place),
-		j.Verdict, reasons(p), strconv.FormatBool(j.Late), counter, gap,
+		strconv.FormatUint(seq, 10), j.Key, j.Time, j.DeviceTime, cell(j.Zone), received, skew,
+		cell(j.Employee), cell(j.Badge), j.Kind, j.Direction, j.Method, cell(j.Device), cell(j.Driver), cell(j.Serial), cell(j.Site), cell(j.Place),
+		j.Verdict, cell(reasons(p)), strconv.FormatBool(j.Late), counter, gap,
 	})
 }
 
@@ -190,9 +179,14 @@ func (e *csvExporter) end() error {
 	return e.w.Error()
 }
 
+// offset is a zone as phones tell it. It can be no formula, and programs read it.
+var offset = regexp.MustCompile(`^[+-]\d\d:\d\d$`)
+
 // cell keeps a spreadsheet from taking a text that a device sent for a formula.
+// Some take the full-width signs for the others.
 func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	first, _ := utf8.DecodeRuneInString(s)
+	if s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) && !offset.MatchString(s) {
 		return "'" + s
 	}
 	return s

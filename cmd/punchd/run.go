@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,8 +44,11 @@ func newRun() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Run the gateway until it is told to stop (Ctrl-C or SIGTERM)",
-		Args:  cobra.NoArgs,
+		Short: "Run the gateway until it is told to stop (Ctrl-C, SIGTERM or SIGHUP)",
+		Long: `run runs the gateway until it is told to stop: by Ctrl-C, by SIGTERM, or by the
+end of its terminal (SIGHUP), unless it was started with nohup. It tells what
+happens on standard error, and goes on if nobody reads that any more.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := logs.logger(c.ErrOrStderr())
 			if err != nil {
@@ -53,11 +58,17 @@ func newRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			g, err := gateway.New(c.Context(), cfg, gateway.Options{Log: log, Version: readBuildInfo().Version})
-			if err != nil {
+			ctx, stop := outlive(c.Context())
+			defer stop()
+			g, err := gateway.New(ctx, cfg, gateway.Options{Log: log, Version: readBuildInfo().Version})
+			switch {
+			case ctx.Err() != nil && errors.Is(err, context.Canceled): // as asked, if early
+				log.Info("stopped before the start was through", "err", err)
+				return nil
+			case err != nil:
 				return coded(err)
 			}
-			return coded(g.Run(c.Context()))
+			return coded(g.Run(ctx))
 		},
 	}
 	configFlag(c, &file)

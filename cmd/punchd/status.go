@@ -123,7 +123,9 @@ func devices(p *page, s *gateway.Status, zone *time.Location) {
 			more = append(more, d.ID+": "+d.Error)
 		}
 		for _, note := range d.Notes {
-			more = append(more, d.ID+": "+note)
+			if !told(s, d.ID, note) {
+				more = append(more, d.ID+": "+note)
+			}
 		}
 	}
 	p.table(table.Row{"DEVICE", "DRIVER", "ADDRESS", "STATE", "LAST HEARD", "PUNCHES"}, rows, more)

@@ -9,10 +9,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 )
 
 // maxStatus bounds a daemon's answer, in bytes.
 const maxStatus = 16 << 20
+
+// answerLimit is how long a daemon may take to answer. One that takes longer
+// hangs: even what an order changes is on the disk far sooner.
+const answerLimit = 10 * time.Second
+
+// lockName is the data directory's lock; package journal writes it.
+const lockName = "punchd.lock"
 
 // FetchStatus asks the daemon that owns a data directory for its state.
 func FetchStatus(ctx context.Context, dataDir string) (*Status, error) {
@@ -34,6 +42,29 @@ func OrderReplay(ctx context.Context, dataDir string, q Replay) (*Sent, error) {
 
 // call asks the daemon something, and reads its answer.
 func call(ctx context.Context, dataDir, method, path string, question, answer any) error {
+	return ask(ctx, answerLimit, dataDir, method, path, question, answer)
+}
+
+// ask is call with a limit.
+func ask(ctx context.Context, limit time.Duration, dataDir, method, path string, question, answer any) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := exchange(limited, dataDir, method, path, question, answer)
+	if err == nil || limited.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	which := ""
+	if pid, found := owner(dataDir); found {
+		which = fmt.Sprintf(", process %d,", pid)
+	}
+	done := ""
+	if method != http.MethodGet {
+		done = "; what was ordered may be done all the same"
+	}
+	return fmt.Errorf("the daemon on %s%s has not answered within %v%s; it hangs or is stopped: see its log, and start it again if this stays so", dataDir, which, limit, done)
+}
+
+func exchange(ctx context.Context, dataDir, method, path string, question, answer any) error {
 	socket, release, err := socketPath(dataDir)
 	if err != nil {
 		return fmt.Errorf("%w on %s (%w)", ErrNotRunning, dataDir, err)
@@ -60,10 +91,7 @@ func call(ctx context.Context, dataDir, method, path string, question, answer an
 		return unreached(err, dataDir)
 	}
 	defer resp.Body.Close()
-	if err := decodeAnswer(resp, answer); err != nil {
-		return err
-	}
-	return nil
+	return decodeAnswer(resp, answer)
 }
 
 // unreached says why the daemon can't be asked.
@@ -75,7 +103,14 @@ func unreached(err error, dataDir string) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("the daemon's socket in %s belongs to another user: %w", dataDir, os.ErrPermission)
 	}
-	return fmt.Errorf("%w on %s", ErrNotRunning, dataDir)
+	pid, found := owner(dataDir)
+	switch {
+	case !found:
+		return fmt.Errorf("%w on %s", ErrNotRunning, dataDir)
+	case deaf(pid, dataDir):
+		return fmt.Errorf("the daemon on %s runs, process %d, but its control socket %s was deleted, so it can't be asked; stop it (kill %d) and start it again", dataDir, pid, SocketName, pid)
+	}
+	return fmt.Errorf("the daemon on %s is starting, process %d: it answers when it has read what it keeps; ask again in a moment", dataDir, pid)
 }
 
 func decodeAnswer(resp *http.Response, answer any) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -37,14 +38,7 @@ func (g *Gateway) control(ctx context.Context, listening chan<- struct{}) error 
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("gateway: control socket: %w", err), l.Close())
 	}
-	srv := &http.Server{
-		Handler:           g.controlMux(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		MaxHeaderBytes:    8 << 10,
-		ConnContext:       withPeer,
-	}
+	srv := g.controlServer()
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	close(listening)
@@ -55,6 +49,18 @@ func (g *Gateway) control(ctx context.Context, listening chan<- struct{}) error 
 		err := srv.Close()
 		<-done
 		return err
+	}
+}
+
+func (g *Gateway) controlServer() *http.Server {
+	return &http.Server{
+		Handler:           g.controlMux(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(g.log.With("part", "control").Handler(), slog.LevelWarn),
 	}
 }
 

@@ -49,6 +49,7 @@ type Gateway struct {
 	forwarders []*forward.Forwarder
 	closers    []func() error // of the sinks
 	counts     counts
+	troubles   troubles
 }
 
 // New opens the data directory, reads the roster and makes the parts. Nothing
@@ -129,6 +130,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	listening := make(chan struct{})
 	out.Go(func() error { return g.control(outer, listening) })
 	out.Go(func() error { return g.roster.Run(outer) })
+	out.Go(func() error { g.watchDevices(outer); return nil })
 	for _, f := range g.forwarders {
 		out.Go(func() error { return f.Run(outer) })
 	}

@@ -18,29 +18,27 @@ func (s *Status) problem(format string, args ...any) {
 	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
+// maxLedgerProblems bounds what is told of the ledger: a disk that dies damages
+// it in hundreds of places, and the first ones say it.
+const maxLedgerProblems = 20
+
 func (s *Status) ledgerProblems(js *journal.Stats) {
-	if js.Failure != nil {
-		s.problem("nothing is accepted any more: %v", js.Failure)
-	}
-	if n := len(js.Damage); n > 0 {
-		s.problem("the ledger is damaged in %d places", n)
-	}
-	if n := len(js.Lost); n > 0 {
-		s.problem("%d stretches of records can't be read, in the ledger or in the copy", n)
-	}
-	for _, x := range js.Suspects {
-		s.problem("a buffer was moved aside: %+v", x)
+	told := js.Problems[:min(len(js.Problems), maxLedgerProblems)]
+	s.Problems = append(s.Problems, told...)
+	if n := len(js.Problems) - len(told); n > 0 {
+		s.problem("the ledger has %d more problems; the log tells each", n)
 	}
 }
 
 func (s *Status) otherProblems() {
-	for _, d := range s.Devices {
-		if !d.Online && d.Error != "" {
-			s.problem("%s: %s", d.ID, d.Error)
-		}
+	for i := range s.Devices {
+		s.deviceProblems(&s.Devices[i])
 	}
-	if p := s.Phones; p != nil && p.Error != "" {
-		s.problem("phones: %s", p.Error)
+	if p := s.Phones; p != nil {
+		if p.Error != "" {
+			s.problem("phones: %s", p.Error)
+		}
+		s.lost("phones", p.Notes)
 	}
 	for i := range s.Sinks {
 		s.sinkProblems(&s.Sinks[i])
@@ -50,6 +48,29 @@ func (s *Status) otherProblems() {
 		s.problem("the roster file can't be used; the last good one is in force (version %s): %s; see: punchd check", r.Version, firstLine(r.Error))
 	case r.FromCache:
 		s.problem("the roster file can't be used; the last good one is in force (version %s)", r.Version)
+	}
+}
+
+func (s *Status) deviceProblems(d *DeviceStatus) {
+	switch {
+	case d.Error == "":
+	case !d.Online:
+		s.problem("%s: %s", d.ID, d.Error)
+	case d.ErrorSince != nil && s.At.Sub(*d.ErrorSince) >= longTrouble:
+		// A terminal whose log can't be understood is online, and gives nothing.
+		s.problem("%s: online, but: %s", d.ID, d.Error)
+	}
+	s.lost(d.ID, d.Notes)
+}
+
+// lost tells of punches that are gone. Drivers say it in words alone, in which
+// they write LOST for it and nothing else. Their other notes describe a device
+// or count what was refused rightly, and ask nothing of a person.
+func (s *Status) lost(of string, notes []string) {
+	for _, n := range notes {
+		if strings.Contains(n, "LOST") {
+			s.problem("%s: %s", of, n)
+		}
 	}
 }
 

@@ -55,22 +55,23 @@ type CountStatus struct {
 
 // DeviceStatus is a terminal or reader.
 type DeviceStatus struct {
-	ID        string     `json:"id"`
-	Driver    string     `json:"driver"`
-	Address   string     `json:"address"`
-	Online    bool       `json:"online"`
-	Since     *time.Time `json:"since,omitempty"`
-	Error     string     `json:"error,omitempty"`
-	Serial    string     `json:"serial,omitempty"`
-	Model     string     `json:"model,omitempty"`
-	Firmware  string     `json:"firmware,omitempty"`
-	LastHeard *time.Time `json:"last_heard,omitempty"` // any word of it
-	LastRead  *time.Time `json:"last_read,omitempty"`  // a complete read of a terminal's log
-	LogCount  int        `json:"log_count,omitempty"`
-	Punches   uint64     `json:"punches"` // handed over since the start, repetitions included
-	BadFrames uint64     `json:"bad_frames,omitempty"`
-	SkewMS    *int64     `json:"skew_ms,omitempty"`
-	Notes     []string   `json:"notes,omitempty"`
+	ID         string     `json:"id"`
+	Driver     string     `json:"driver"`
+	Address    string     `json:"address"`
+	Online     bool       `json:"online"`
+	Since      *time.Time `json:"since,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	ErrorSince *time.Time `json:"error_since,omitempty"` // of a terminal or reader: since when it has had one
+	Serial     string     `json:"serial,omitempty"`
+	Model      string     `json:"model,omitempty"`
+	Firmware   string     `json:"firmware,omitempty"`
+	LastHeard  *time.Time `json:"last_heard,omitempty"` // any word of it
+	LastRead   *time.Time `json:"last_read,omitempty"`  // a complete read of a terminal's log
+	LogCount   int        `json:"log_count,omitempty"`
+	Punches    uint64     `json:"punches"` // handed over since the start, repetitions included
+	BadFrames  uint64     `json:"bad_frames,omitempty"`
+	SkewMS     *int64     `json:"skew_ms,omitempty"`
+	Notes      []string   `json:"notes,omitempty"`
 }
 
 // PhoneStatus is how phones reach the gateway.
@@ -115,7 +116,7 @@ func (g *Gateway) Status() *Status {
 	now := g.judgement.Load().roster
 	s := &Status{
 		Site: g.cfg.Site.ID, Gateway: g.cfg.Gateway.ID, Version: g.opt.Version, PID: os.Getpid(),
-		Started: g.started.UTC(), At: time.Now().UTC(), Problems: []string{}, Devices: []DeviceStatus{}, Sinks: []SinkStatus{},
+		Started: g.started.UTC(), At: time.Now().UTC(), Problems: []string{}, Sinks: []SinkStatus{},
 		Ledger: ledgerStatus(&js), Counts: g.counts.status(),
 		Roster: RosterStatus{
 			Version: now.Version, LoadedAt: now.LoadedAt.UTC(), Source: now.Source, FromCache: now.FromCache,
@@ -129,11 +130,7 @@ func (g *Gateway) Status() *Status {
 		s.problem("%v", err)
 	}
 	s.ledgerProblems(&js)
-	for _, d := range g.drivers {
-		if r, ok := d.Driver.(device.Reporter); ok {
-			s.Devices = append(s.Devices, deviceStatus(r.State()))
-		}
-	}
+	s.Devices = g.deviceStates(s.At)
 	if g.mqtt != nil {
 		s.Phones = &PhoneStatus{deviceStatus(g.mqtt.State()), g.mqtt.Stats()}
 	}
