@@ -259,15 +259,6 @@ func (w *World) Central() *central.Central { return w.central }
 // Phones is how many there are.
 func (w *World) Phones() int { return w.scene.Native + w.scene.OwnTracks }
 
-// Terminals lists the ids of the terminals.
-func (w *World) Terminals() []string {
-	ids := make([]string, len(w.terminals))
-	for i, t := range w.terminals {
-		ids[i] = t.id
-	}
-	return ids
-}
-
 // ReaderID names the card reader.
 const ReaderID = "gate"
 

@@ -51,11 +51,7 @@ type entry struct {
 type List struct {
 	masks []BSSID // in the order they came
 	by    []map[BSSID][]entry
-	size  int
 }
-
-// Len is how many entries were added.
-func (l *List) Len() int { return l.size }
 
 // Add allows an access point for an owner, which is a number of the caller's.
 // The error says what is wrong with the address or its mask.
@@ -99,7 +95,6 @@ func (l *List) Add(owner int, ap attendance.AccessPoint) error {
 		}
 	}
 	l.by[i][b&mask] = append(l.by[i][b&mask], entry{owner, ap.SSID})
-	l.size++
 	return nil
 }
 

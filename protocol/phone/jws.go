@@ -37,16 +37,6 @@ type token struct {
 	sig    []byte // decoded
 }
 
-// Peek reads the header of a message without verifying anything. The error
-// wraps [protocol.ErrMalformed] or [protocol.ErrTooLarge].
-func Peek(payload []byte) (Header, error) {
-	header, _, _, err := split(payload)
-	if err != nil {
-		return Header{}, err
-	}
-	return parseHeader(header)
-}
-
 // SigningInput is the part of a message that its signature covers: the header
 // and the claims. Two messages are the same check-in if these are, whatever
 // their signatures: ECDSA has a second valid signature for every first one,

@@ -39,7 +39,7 @@ const (
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, dir: t.TempDir()}
-	private, _, err := NewKey()
+	private, _, err := config.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
