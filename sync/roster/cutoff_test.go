@@ -8,7 +8,7 @@ import (
 )
 
 // A file that has lost its people is not taken, not even for the next start,
-// until somebody restarts the daemon.
+// nor by it, until somebody removes the kept one.
 func TestCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -17,7 +17,7 @@ func TestCutOff(t *testing.T) {
 		k := d.open()
 		looks, stop := watch(t, k)
 		d.log.told()
-		const why = ": this may be a part of the file, so it is not taken (complete the file; or restart the daemon, which takes it as it is)"
+		const why = ": this may be a part of the file, so it is not taken (complete the file; or, if it is right, stop punchd, remove last-good and start it again)"
 		for _, c := range []struct{ text, want string }{
 			{"{}", "1:1: employees: 0 in place of 6"},
 			{file("1"), "1:1: employees: 1 in place of 6"},
@@ -44,9 +44,22 @@ func TestCutOff(t *testing.T) {
 			}
 		}
 		stop()
-		d.write(d.cfg.File, "{}")
-		if k := d.open(); pins(k) != "" || k.Current().FromCache {
-			t.Errorf("restarted: %s", pins(k))
+
+		// What cut the file off may have restarted the daemon too.
+		d.write(d.cfg.File, whole)
+		d.open()
+		d.log.told()
+		d.write(d.cfg.File, file("1"))
+		k = d.open()
+		kept, err := os.ReadFile(d.cfg.Cache)
+		if pins(k) != "1 2 3 4 5 6" || !k.Current().FromCache || k.Err() == nil || err != nil || string(kept) != whole {
+			t.Errorf("restarted: %s, %v, kept %q %v", pins(k), k.Err(), kept, err)
+		}
+		if err := os.Remove(d.cfg.Cache); err != nil {
+			t.Fatal(err)
+		}
+		if k := d.open(); pins(k) != "1" || k.Current().FromCache {
+			t.Errorf("without the kept one: %s", pins(k))
 		}
 		d.log.told()
 

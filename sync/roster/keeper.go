@@ -212,7 +212,7 @@ func (k *Keeper) take(text []byte, source string, fromCache bool) error {
 		return nil
 	}
 	accept := func(doc *strict.Document) error {
-		if err := cutOff(before, s, doc); err != nil {
+		if err := k.cutOff(s, doc); err != nil {
 			return err
 		}
 		if k.cfg.Accept == nil {
@@ -260,17 +260,38 @@ const fewest = 4
 
 // cutOff refuses a roster that has lost all or most of its people: a file that
 // ends too early, or an export that failed, is often a right roster of too few,
-// and whoever is not in it is refused for good. A person who means it restarts
-// the daemon, which takes at its start what is there.
-func cutOff(before, s *Snapshot, doc *strict.Document) error {
-	if before == nil {
-		return nil
-	}
-	had, has := len(before.Roster.Employees), len(s.Roster.Employees)
+// and whoever is not in it is refused for good. A start is held to it too, by
+// the kept roster: what cuts a file off often restarts the machine as well. A
+// person who means it removes the kept one before the start.
+func (k *Keeper) cutOff(s *Snapshot, doc *strict.Document) error {
+	had, has := k.had(), len(s.Roster.Employees)
 	if had == 0 || has > 0 && (had < fewest || 2*has >= had) {
 		return nil
 	}
 	p := doc.Problem("employees", "%d in place of %d: this may be a part of the file, so it is not taken", has, had)
-	p.Hint = "complete the file; or restart the daemon, which takes it as it is"
+	p.Hint = "complete the file; or, if it is right, stop punchd, remove " + k.cfg.Cache + " and start it again"
+	if k.cfg.Cache == "" {
+		p.Hint = "complete the file; or restart the daemon, which takes it as it is"
+	}
 	return strict.Problems{p}
+}
+
+// had is how many employees there were in the roster before, or in the kept one
+// at the start; 0 if nothing tells.
+func (k *Keeper) had() int {
+	if before := k.Current(); before != nil {
+		return len(before.Roster.Employees)
+	}
+	if k.cfg.Cache == "" {
+		return 0
+	}
+	text, _, err := readFile(k.cfg.Cache)
+	if err != nil {
+		return 0
+	}
+	var kept attendance.Roster
+	if _, err := strict.Decode(k.cfg.Cache, text, &kept); err != nil {
+		return 0 // it could not stand in for the file either
+	}
+	return len(kept.Employees)
 }
