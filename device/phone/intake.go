@@ -133,7 +133,7 @@ func (in *intake) readNative(user string, payload []byte) *attendance.CheckIn {
 	if c.Phone != user {
 		// Whoever sent it, the phone it names did not.
 		c.Auth, c.Problem = attendance.AuthBadSignature, fmt.Sprintf("names phone %q and was sent by %q", c.Phone, user)
-		c.Phone = user
+		c.Phone, c.Foreign = user, true
 	}
 	return c
 }

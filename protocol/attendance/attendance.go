@@ -166,6 +166,7 @@ type CheckIn struct {
 	Auth       Auth
 	// Problem says in words why Auth is AuthMalformed or AuthBadSignature.
 	Problem string
+	Foreign bool // it names another phone than its sender
 }
 
 // MessageID holds the fields of an OwnTracks message that tell it from others.
@@ -203,6 +204,7 @@ type Receipt struct {
 	// somebody else's message with the same counter would pass for one's own.
 	Message []byte
 	// Keep says that the answer is not final: the gateway does not know the
-	// phone (yet), so the phone keeps the message and sends it again later.
+	// phone or its key (yet), so the phone keeps the message and sends it again
+	// later.
 	Keep bool
 }

@@ -122,7 +122,11 @@ func (g *Gateway) signedClaim(c *attendance.CheckIn) (claim, *stored, error) {
 	if err != nil {
 		return claim{}, nil, err
 	}
-	if c.Counter > last { // no record can have it
+	// In the first two cases no record can have it.
+	switch {
+	case last == 0: // the first of this phone: where it began to count nobody knows
+		return claim{key: key}, nil, nil
+	case c.Counter > last:
 		return claim{key: key, gap: c.Counter - last - 1}, nil, nil
 	}
 	seq, before, found, err := g.journal.Lookup(key)
@@ -211,8 +215,9 @@ func receipt(c *attendance.CheckIn, s *stored, duplicate bool) *attendance.Recei
 		Phone: c.Phone, Counter: c.Counter, Key: s.punch.Key, Seq: s.seq,
 		Verdict: s.punch.Verdict, Reasons: s.punch.Reasons, ReceivedAt: s.punch.ReceivedAt, Duplicate: duplicate,
 		Message: answered[:],
-		// What came before its phone was enrolled is judged anew once it is.
-		Keep: c.Auth == attendance.AuthUnknownPhone && s.punch.Key == refusedKey(c),
+		// What came before its phone, or the phone's new key, was enrolled is
+		// judged anew once it is. What names somebody else never will be.
+		Keep: c.Auth != attendance.AuthSigned && !c.Foreign && s.punch.Key == refusedKey(c),
 	}
 }
 

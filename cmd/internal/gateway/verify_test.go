@@ -217,7 +217,9 @@ func TestOutOfOrder(t *testing.T) {
 				for i, p := range got {
 					var gap uint64
 					if order[i] > highest {
-						gap = order[i] - highest - 1
+						if highest > 0 { // before the first of a phone nothing is missed
+							gap = order[i] - highest - 1
+						}
 						highest = order[i]
 					}
 					if p.Counter != order[i] || p.Gap != gap || p.Employee != "E1" || replayed(p) {
@@ -313,9 +315,14 @@ func TestEnrolledLate(t *testing.T) {
 	if len(got) != 2 || got[0].Verdict != attendance.Refused || got[1].Employee != "E1" || got[1].Counter != 1 {
 		t.Errorf("%d records: %+v", len(got), got)
 	}
-	// Signed by another key is final: somebody tries something.
-	if r := d.native(d.message(phoneKey(3), 2, "")); r.Keep || !slices.Contains(r.Reasons, attendance.ReasonBadSignature) {
+	// A new key may come late to the roster as well.
+	payload = d.message(phoneKey(3), 2, "")
+	if r := d.native(payload); !r.Keep || !slices.Contains(r.Reasons, attendance.ReasonBadSignature) {
 		t.Errorf("by another key: %+v", r)
+	}
+	d.enrol(phoneKey(3))
+	if r := d.native(payload); r.Keep || r.Verdict == attendance.Refused || r.Key != attendance.PhoneKey(deskUser, 2) {
+		t.Errorf("once the new key is enrolled: %+v", r)
 	}
 }
 
