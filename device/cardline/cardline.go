@@ -80,16 +80,17 @@ type Config struct {
 
 // Driver is one reader. It implements [device.Driver] and [device.Reporter].
 type Driver struct {
-	cfg      Config
-	log      *slog.Logger
-	keeper   link.Keeper
-	splitter func() *cardline.Splitter
-	parse    func([]byte) (string, error)
-	gap      time.Duration
-
-	seen   presence  // of the reading goroutine
-	lastAt time.Time // likewise
+	cfg    Config
+	log    *slog.Logger
+	keeper link.Keeper
+	parse  func([]byte) (string, error)
+	gap    time.Duration
 	queue  chan attendance.Punch
+
+	// Of the reading goroutine, from one connection to the next.
+	split  *cardline.Splitter
+	seen   presence
+	lastAt time.Time // of the newest fact
 
 	mu    sync.Mutex
 	state device.State // all but Notes
@@ -149,7 +150,7 @@ func (d *Driver) format() error {
 		if err := c.Form.Check(); err != nil {
 			return err
 		}
-		d.splitter = cardline.NewFrames
+		d.split = cardline.NewFrames()
 		d.parse = func(frame []byte) (string, error) {
 			card, err := cardline.ParseFrame(frame)
 			if err != nil {
@@ -170,7 +171,7 @@ func (d *Driver) format() error {
 		if err != nil {
 			return err
 		}
-		d.splitter, d.parse = lines.Splitter, lines.Parse
+		d.split, d.parse = lines.Splitter(), lines.Parse
 		if l.Terminator == cardline.EndIdle {
 			d.gap = defaultIdleGap
 			if c.IdleGap > 0 {

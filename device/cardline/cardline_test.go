@@ -402,32 +402,6 @@ func TestStaleLine(t *testing.T) {
 	})
 }
 
-func TestReconnectDropsHalfALine(t *testing.T) {
-	for _, end := range []cardline.Terminator{cardline.EndAny, cardline.EndIdle} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, Config{Format: FormatLine, Line: cardline.Line{Terminator: end}})
-			r.send("00093")
-			r.far.Close()
-			synctest.Wait()
-			s := r.driver.State()
-			if s.Online || s.LastError != "cardline: read: EOF" || s.BadFrames != 1 {
-				t.Errorf("unplugged: %+v", s)
-			}
-			r.far = <-r.ends
-			synctest.Wait()
-			back := time.Since(r.start)
-			if back < time.Second || back > 2*time.Second {
-				t.Errorf("connected again after %v", back)
-			}
-			if s := r.driver.State(); !s.Online || s.LastError != "" || !s.Since.Equal(time.Now()) {
-				t.Errorf("plugged in again: %+v", s)
-			}
-			r.send("0009466639\r\n")
-			r.want("0009466639@" + back.String())
-		})
-	}
-}
-
 // TestLongOutageIsRetriedOften holds that a reader does not stay unread for
 // long when it is back.
 func TestLongOutageIsRetriedOften(t *testing.T) {

@@ -12,19 +12,22 @@ import (
 	"github.com/punchd/punchd/protocol/attendance"
 )
 
-// errCut is a frame whose connection ended.
+// errCut is a frame or line whose connection ended.
 var errCut = errors.New("cardline: connection ended within a frame")
 
-// read reads one connection until it fails. What a frame had begun with stays
-// behind: the rest of it will not come on the next connection.
+// read reads one connection until it fails. What a frame or line had begun with
+// stays behind. The rest of a line is no line on the next connection either: a
+// serial server may have kept it.
 func (d *Driver) read(_ context.Context, c link.Conn) error {
-	split := d.splitter()
+	split := d.split
+	// An outage is no silence: the rest can come however long it was.
+	heard := time.Now()
 	buf := make([]byte, 512)
 	for {
 		var deadline time.Time
 		switch {
 		case split.Cut():
-			deadline = time.Now().Add(restAfter)
+			deadline = heard.Add(restAfter)
 		case split.Pending():
 			deadline = time.Now().Add(d.gap)
 		}
@@ -33,6 +36,9 @@ func (d *Driver) read(_ context.Context, c link.Conn) error {
 		}
 		n, err := c.Read(buf)
 		now := time.Now()
+		if n > 0 {
+			heard = now
+		}
 		for frame, bad := range split.Feed(buf[:n]) {
 			d.frame(now, frame, bad)
 		}
@@ -43,7 +49,7 @@ func (d *Driver) read(_ context.Context, c link.Conn) error {
 			continue
 		}
 		if err != nil {
-			if line, bad := split.Flush(); line != nil || bad != nil {
+			if bad := split.Break(); bad != nil {
 				d.frame(now, nil, errCut)
 			}
 			return fmt.Errorf("cardline: read: %w", err)

@@ -162,7 +162,7 @@ func (c *Lines) number() error {
 
 // Splitter makes a splitter for these lines.
 func (c *Lines) Splitter() *Splitter {
-	return &Splitter{end: c.set.Terminator, sevenBit: c.set.SevenBit, limit: MaxLine}
+	return &Splitter{end: c.set.Terminator, sevenBit: c.set.SevenBit, prefix: c.set.Prefix, limit: MaxLine}
 }
 
 // Append appends a line that says text, as a reader would send it.
@@ -179,6 +179,9 @@ func (c *Lines) Parse(line []byte) (badge string, err error) {
 	if !strings.HasPrefix(c.set.Prefix, byteOrderMark) {
 		// Programs that play a reader begin with it, and nobody sees it in a badge.
 		text = strings.TrimPrefix(text, byteOrderMark)
+	}
+	if !strings.HasSuffix(c.set.Suffix, "\r") && !strings.HasSuffix(c.set.Suffix, "\n") {
+		text = strings.TrimRight(text, "\r\n") // of a CR LF of which one is the end, or in front of ETX
 	}
 	text, before := strings.CutPrefix(text, c.set.Prefix)
 	text, behind := strings.CutSuffix(text, c.set.Suffix)

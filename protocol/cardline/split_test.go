@@ -169,6 +169,7 @@ func TestSplitBehindAPause(t *testing.T) {
 					got = flush(s, got)
 				}
 			}
+			got = flush(s, got)
 			if !slices.Equal(got, want) || s.Pending() {
 				t.Errorf("%q with %q:\ngot  %q\nwant %q", text, end, got, want)
 			}
@@ -261,7 +262,7 @@ func FuzzSplit(f *testing.F) {
 					return
 				}
 				fresh = func() *Splitter { c := *s; return &c }
-				mark, limit = s.mark(), MaxLine
+				mark, limit = s.endBytes(), MaxLine
 				want = "0009351929"
 				good = want + mark
 			}
@@ -282,8 +283,8 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-// mark is a terminator as bytes, also where silence is one.
-func (s *Splitter) mark() string {
+// endBytes is a terminator as bytes, also where silence is one.
+func (s *Splitter) endBytes() string {
 	if b, err := s.end.bytes(); err == nil && b != "" {
 		return b
 	}
