@@ -143,7 +143,11 @@ func (f *findings) print(out, errOut io.Writer) error {
 		}
 	}
 	for _, e := range f.Errors {
-		if _, err := fmt.Fprintln(errOut, e.text); err != nil {
+		text := e.text
+		if e.File == "" { // else the place in the file leads the line
+			text = "punchd: " + text
+		}
+		if _, err := fmt.Fprintln(errOut, text); err != nil {
 			return err
 		}
 	}
@@ -160,7 +164,7 @@ func (f *findings) print(out, errOut io.Writer) error {
 }
 
 // count says how many of a thing there are.
-func count(n int, one, many string) string {
+func count[N int | uint64](n N, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

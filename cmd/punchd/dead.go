@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/punchd/punchd/cmd/internal/config"
-	"github.com/punchd/punchd/cmd/internal/gateway"
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/sync/journal"
 	"github.com/punchd/punchd/sync/ledger"
@@ -67,6 +66,9 @@ punchd sinks retry.`,
 			if err != nil {
 				return err
 			}
+			if len(items) == 0 && damage == nil {
+				return noRefused(c.ErrOrStderr(), sink, parked)
+			}
 			return errors.Join(printRefused(c.OutOrStdout(), cfg, items, asJSON), damage)
 		},
 	}
@@ -75,6 +77,39 @@ punchd sinks retry.`,
 	c.Flags().BoolVar(&parked, "parked", false, "list what is parked instead")
 	jsonFlag(c, &asJSON, "print one JSON object a line")
 	return c
+}
+
+// noRefused tells a person that there is nothing to list; to a program the empty
+// output says it.
+func noRefused(errOut io.Writer, sink string, parked bool) error {
+	text := "no punch is dead"
+	if parked {
+		text = "no punch is parked"
+	}
+	if sink != "" {
+		text += " for " + printable(sink)
+	}
+	_, err := fmt.Fprintln(errOut, text)
+	return err
+}
+
+// knownSink fails for a sink that is neither configured nor in the ledger. One
+// that is no longer configured may have punches there.
+func knownSink(cfg *config.Config, inLedger []string, sink string) error {
+	known := slices.Clone(inLedger)
+	for _, s := range cfg.Sinks {
+		known = append(known, s.Name)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	if slices.Contains(known, sink) {
+		return nil
+	}
+	hint := "there is none at all"
+	if len(known) > 0 {
+		hint = "those that are: " + printable(strings.Join(known, ", "))
+	}
+	return &exitError{exitUsage, fmt.Errorf("there is no sink %q, neither in the configuration nor in the ledger; %s", sink, hint)}
 }
 
 // readRefused finds what one sink, or every one, would not take. The damage is
@@ -91,8 +126,8 @@ func readRefused(ctx context.Context, errOut io.Writer, cfg *config.Config, sink
 	}
 	names := all.Sinks()
 	if sink != "" {
-		if !slices.Contains(names, sink) && !slices.ContainsFunc(cfg.Sinks, func(s config.Sink) bool { return s.Name == sink }) {
-			return nil, nil, fmt.Errorf("there is no sink %q, neither in the configuration nor in the ledger", sink)
+		if err := knownSink(cfg, names, sink); err != nil {
+			return nil, nil, err
 		}
 		names = []string{sink}
 	}
@@ -173,103 +208,4 @@ func printRefused(w io.Writer, cfg *config.Config, items []refusedPunch, asJSON 
 	}
 	p.table(table.Row{"SINK", "SEQ", "KEY", "TIME", "EMPLOYEE", "REASON"}, rows, nil)
 	return p.err
-}
-
-// replayFlags are those of dead replay.
-type replayFlags struct {
-	config, sink string
-	all, json    bool
-}
-
-func newDeadReplay() *cobra.Command {
-	var f replayFlags
-	c := &cobra.Command{
-		Use:   "replay [SEQ|KEY]...",
-		Short: "Send dead punches again, once what the sink complained of is mended",
-		Long: `replay has the running daemon send dead punches again: those named by sequence or
-key, as punchd dead list tells them, or all. They are parked and due at once; the
-sink takes them, or says again why not. What it parked itself goes along. The
-ledger keeps who asked.`,
-		RunE: func(c *cobra.Command, args []string) error {
-			if f.all == (len(args) > 0) {
-				return &exitError{exitUsage, fmt.Errorf("name the punches by sequence or key, or give --all; see: %s --help", c.CommandPath())}
-			}
-			return f.run(c, args)
-		},
-	}
-	configFlag(c, &f.config)
-	c.Flags().StringVar(&f.sink, "sink", "", "to this sink alone")
-	c.Flags().BoolVar(&f.all, "all", false, "all that are dead")
-	jsonFlag(c, &f.json, "print one JSON object a line")
-	return c
-}
-
-func (f *replayFlags) run(c *cobra.Command, which []string) error {
-	cfg, err := loadConfig(f.config)
-	if err != nil {
-		return err
-	}
-	names := []string{f.sink}
-	if f.sink == "" {
-		s, err := gateway.FetchStatus(c.Context(), cfg.Gateway.DataDir)
-		if err != nil {
-			return unlessRunning(err, f.config)
-		}
-		names = nil
-		for _, k := range s.Sinks {
-			names = append(names, k.Name)
-		}
-	}
-	missing := map[string]int{} // for how many sinks each is not dead
-	for _, name := range names {
-		sent, err := f.replay(c.Context(), cfg.Gateway.DataDir, name, which)
-		if err == nil {
-			err = printSent(c.OutOrStdout(), sent, "dead", f.json)
-		}
-		if err != nil {
-			return unlessRunning(err, f.config)
-		}
-		for _, x := range sent.NotDead {
-			missing[x]++
-		}
-	}
-	var wrong []string
-	for _, x := range which {
-		if missing[x] >= len(names) && !slices.Contains(wrong, x) {
-			wrong = append(wrong, x)
-		}
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("not dead, so not sent again: %s; those that are: punchd dead list", strings.Join(wrong, ", "))
-	}
-	return nil
-}
-
-// replay orders it of one sink, piece by piece.
-func (f *replayFlags) replay(ctx context.Context, dataDir, sink string, which []string) (*gateway.Sent, error) {
-	total := &gateway.Sent{Sink: sink}
-	order := func(q gateway.Replay) (next uint64, err error) {
-		sent, err := gateway.OrderReplay(ctx, dataDir, q)
-		if err != nil {
-			return 0, err
-		}
-		total.Punches += sent.Punches
-		total.NotDead = append(total.NotDead, sent.NotDead...)
-		return sent.Next, nil
-	}
-	if f.all {
-		for from := uint64(0); ; {
-			next, err := order(gateway.Replay{Sink: sink, All: true, From: from})
-			if err != nil || next == 0 {
-				return total, err
-			}
-			from = next
-		}
-	}
-	for piece := range slices.Chunk(which, journal.MaxRevived) {
-		if _, err := order(gateway.Replay{Sink: sink, Which: piece}); err != nil {
-			return total, err
-		}
-	}
-	return total, nil
 }

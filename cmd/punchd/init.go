@@ -26,7 +26,7 @@ func newInit() *cobra.Command {
 one if none is named): one that signs what the gateway says, and a secret to
 share with the service that punches go to. It changes no file that is there
 already.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: oneArg("directory", true),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) > 0 {

@@ -158,15 +158,41 @@ func usageErrors(c *cobra.Command) {
 		if c.RunE == nil { // or its arguments would not be looked at
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
+	} else if c.Use == c.Name() { // its usage line names none
+		c.Args = noArg
 	} else if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+				return wrongArgs(c, err)
 			}
 			return nil
 		}
 	}
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
+	}
+}
+
+func wrongArgs(c *cobra.Command, err error) error {
+	return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+}
+
+func noArg(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return wrongArgs(c, fmt.Errorf("%s takes no argument, and %q is one", c.CommandPath(), args[0]))
+	}
+	return nil
+}
+
+// oneArg wants the name of one thing, or lets it be left out.
+func oneArg(thing string, optional bool) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0 && !optional:
+			return fmt.Errorf("name the %s", thing)
+		case len(args) > 1:
+			return fmt.Errorf("name one %s, not %d", thing, len(args))
+		}
+		return nil
 	}
 }

@@ -77,6 +77,9 @@ func (f *punchesFlags) load() (err error) {
 // empty output says it.
 func (f *punchesFlags) nothing(errOut io.Writer) error {
 	hint := ""
+	if f.device == "phones" && f.cfg.Phones != nil { // so punchd status calls them all
+		hint = " (each phone stands under its own id, none under \"phones\"; the ids: punchd punches list)"
+	}
 	var ids []string
 	for _, t := range f.cfg.Terminals {
 		ids = append(ids, t.ID)
@@ -178,6 +181,9 @@ func newPunchesTail() *cobra.Command {
 			if err := f.load(); err != nil {
 				return err
 			}
+			if follow && !f.until.IsZero() && f.until.Before(time.Now()) {
+				return &exitError{exitUsage, fmt.Errorf("-f waits for what comes, and --to %s is over; leave one of them out", f.to)}
+			}
 			return f.tail(c, last, follow, asJSON)
 		},
 	}
@@ -210,5 +216,7 @@ func (f *punchesFlags) tail(c *cobra.Command, last int, follow, asJSON bool) err
 	if err != nil {
 		return err
 	}
-	return ledger.Follow(c.Context(), dir, next, followEvery, f.visitor(g, out.one), g.damaged)
+	ctx, stop := whileRead(c.Context(), c.OutOrStdout(), followEvery)
+	defer stop()
+	return ledger.Follow(ctx, dir, next, followEvery, f.visitor(g, out.one), g.damaged)
 }

@@ -79,7 +79,7 @@ func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(
 	total, g := 0, &gaps{out: errOut}
 	err = f.export(c.Context(), g, newWriter(out, f.cfg.Site.Zone), func(n int) {
 		if total = n; show {
-			fmt.Fprintf(errOut, "\r%d punches", n) // of no worth if the terminal is gone
+			fmt.Fprintf(errOut, "\r%s", count(n, "punch", "punches")) // of no worth if the terminal is gone
 		}
 	})
 	if show {
@@ -92,7 +92,7 @@ func (f *punchesFlags) exportFile(c *cobra.Command, file string, newWriter func(
 	if out.replaces == "" { // which may be what the punches went to
 		told = errOut
 	}
-	if _, err = fmt.Fprintf(told, "%d punches in %s\n", total, file); err != nil {
+	if _, err = fmt.Fprintf(told, "%s in %s\n", count(total, "punch", "punches"), file); err != nil {
 		return err
 	}
 	return g.err() // what can be read is worth having

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,50 +19,84 @@ import (
 	"github.com/punchd/punchd/protocol/attendance"
 )
 
-// errFound ends the search in a ledger.
-var errFound = errors.New("found")
-
 func newPunchesShow() *cobra.Command {
 	var (
 		f      punchesFlags
 		asJSON bool
 	)
 	c := &cobra.Command{
-		Use:   "show ID",
+		Use:   "show SEQ|KEY",
 		Short: "Show all that is kept of one punch, with its evidence",
 		Long: `show prints one punch with what it was judged by: position, access points, note,
-photo, and the message or record as it came. ID is the id of the event that
-central has received, which is the key in the other commands' JSON.`,
-		Args: cobra.ExactArgs(1),
+photo, and the message or record as it came. The punch is named by its sequence,
+which is the first column of punchd punches list, or by its key of 32 hex digits:
+that stands in the lists of the other commands with --json, and is the id of the
+event that central has received.`,
+		Args: oneArg("punch by its sequence or key", false),
 		RunE: func(c *cobra.Command, args []string) error {
-			key, err := attendance.ParseKey(args[0])
+			is, err := named(args[0])
 			if err != nil {
-				return &exitError{exitUsage, fmt.Errorf("%q is no id of a punch: that has 32 hex digits, as in the event that central has received", args[0])}
+				return err
 			}
 			if err := f.load(); err != nil {
 				return err
 			}
-			var found numbered
 			g := &gaps{out: c.ErrOrStderr()}
-			_, err = f.scan(c.Context(), 0, g, func(seq uint64, p *attendance.Punch) error {
-				if p.Key != key {
-					return nil
-				}
-				found = numbered{seq, p}
-				return errFound
-			})
+			found, err := f.find(c.Context(), g, is)
 			switch {
-			case errors.Is(err, errFound):
-				return show(c.OutOrStdout(), f.cfg.Site.Zone, found, asJSON)
 			case err != nil:
 				return err
+			case found.p != nil:
+				return show(c.OutOrStdout(), f.cfg.Site.Zone, found, asJSON)
 			}
-			return errors.Join(fmt.Errorf("no punch in the ledger of %s has the id %s; is it from another gateway?", f.cfg.Gateway.DataDir, key), g.err())
+			return errors.Join(fmt.Errorf("no punch in the ledger of %s has the %s; those that are there: punchd punches list -n 0; is it of another gateway?", f.cfg.Gateway.DataDir, is), g.err())
 		},
 	}
 	configFlag(c, &f.config)
 	jsonFlag(c, &asJSON, "print one JSON object")
 	return c
+}
+
+// punchName is a punch's sequence, or its key.
+type punchName struct {
+	seq   uint64
+	key   attendance.Key
+	byKey bool
+}
+
+func named(text string) (punchName, error) {
+	if key, err := attendance.ParseKey(text); err == nil {
+		return punchName{key: key, byKey: true}, nil
+	}
+	seq, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return punchName{}, &exitError{exitUsage, fmt.Errorf("%q is neither a sequence nor a key of 32 hex digits; both are told by: punchd punches list --json", text)}
+	}
+	return punchName{seq: seq}, nil
+}
+
+func (n punchName) String() string {
+	if n.byKey {
+		return "key " + n.key.String()
+	}
+	return "sequence " + strconv.FormatUint(n.seq, 10)
+}
+
+// find looks for a punch in the ledger; its p is nil if it is not there.
+func (f *punchesFlags) find(ctx context.Context, g *gaps, is punchName) (found numbered, err error) {
+	_, err = f.scan(ctx, is.seq, g, func(seq uint64, p *attendance.Punch) error {
+		switch {
+		case is.byKey && p.Key != is.key:
+			return nil
+		case is.byKey || seq == is.seq:
+			found = numbered{seq, p}
+		}
+		return errEnough // behind a sequence it can't be
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return found, err
 }
 
 // detailJSON is a punch with all that is kept of it.
@@ -177,7 +212,11 @@ func facts(d detailJSON) [][2]string {
 		{"site", d.Site}, {"place", d.Place}, {"verdict", d.Verdict}, {"reasons", strings.Join(words, " ")}, {"late", strconv.FormatBool(d.Late)},
 	}
 	if d.Counter > 0 {
-		lines = append(lines, [2]string{"counter", fmt.Sprintf("%d (%d before it never arrived)", d.Counter, d.Gap)})
+		counter := strconv.FormatUint(d.Counter, 10)
+		if d.Gap > 0 { // as it was then: messages overtake each other
+			counter += fmt.Sprintf(" (%d right below it had not arrived yet)", d.Gap)
+		}
+		lines = append(lines, [2]string{"counter", counter})
 	}
 	return append(lines, [2]string{"state code", number(d.State)}, [2]string{"verify code", number(d.Verify)})
 }

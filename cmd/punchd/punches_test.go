@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/punchd/punchd/cmd/internal/config"
 	"github.com/punchd/punchd/protocol/attendance"
 )
 
@@ -60,7 +61,7 @@ place          customer-17
 verdict        flagged
 reasons        stale-fix
 late           false
-counter        42 (1 before it never arrived)
+counter        42 (1 right below it had not arrived yet)
 position       24.479834 118.089425, within 12 m, measured 2026-11-04T08:58:12+08:00, made by a test provider
 access point   a2:8b:7f:c0:27:4b Office
 heard          a2:8b:7f:c0:27:4c -61 dBm
@@ -180,6 +181,22 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := printable(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A device that is none gets a hint at what may be meant.
+func TestNothing(t *testing.T) {
+	cfg := &config.Config{Terminals: []config.Terminal{{ID: "lobby"}}, Phones: &config.Phones{}}
+	for device, want := range map[string]string{
+		"":       "no punch matches\n",
+		"lobby":  "no punch matches\n",
+		"loby":   "no punch matches (of the device \"loby\"; do you mean \"lobby\"?)\n",
+		"phones": "no punch matches (each phone stands under its own id, none under \"phones\"; the ids: punchd punches list)\n",
+	} {
+		var out bytes.Buffer
+		if err := (&punchesFlags{cfg: cfg, device: device}).nothing(&out); err != nil || out.String() != want {
+			t.Errorf("%q: %q, %v, want %q", device, out.String(), err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -98,17 +99,25 @@ func newSinksRetry() *cobra.Command {
 		Long: `retry makes every punch due that the sink has parked, and ends its pause if the
 last try has failed. Do so when you have mended what it complained of: an
 employee it did not know, a closed period. The ledger keeps who asked.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("sink", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
 			}
-			sent, err := gateway.OrderRetry(c.Context(), cfg.Gateway.DataDir, args[0])
+			s, err := gateway.FetchStatus(c.Context(), cfg.Gateway.DataDir)
 			if err != nil {
 				return unlessRunning(err, file)
 			}
-			return printSent(c.OutOrStdout(), sent, "parked", asJSON)
+			k, err := sinkNamed(s, args[0])
+			if err != nil {
+				return err
+			}
+			sent, err := gateway.OrderRetry(c.Context(), cfg.Gateway.DataDir, k.Name)
+			if err != nil {
+				return unlessRunning(err, file)
+			}
+			return printSent(c.OutOrStdout(), sent, k, "parked", asJSON)
 		},
 	}
 	configFlag(c, &file)
@@ -116,15 +125,52 @@ employee it did not know, a closed period. The ledger keeps who asked.`,
 	return c
 }
 
-// printSent says how many punches are sent again.
-func printSent(w io.Writer, s *gateway.Sent, what string, asJSON bool) error {
+// sinkNamed finds one of the daemon's sinks.
+func sinkNamed(s *gateway.Status, name string) (*gateway.SinkStatus, error) {
+	var known []string
+	for i := range s.Sinks {
+		if s.Sinks[i].Name == name {
+			return &s.Sinks[i], nil
+		}
+		known = append(known, s.Sinks[i].Name)
+	}
+	if known == nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("there is no sink %q: none is configured", name)}
+	}
+	return nil, &exitError{exitUsage, fmt.Errorf("there is no sink %q; those that the daemon runs with: %s", name, strings.Join(known, ", "))}
+}
+
+// printSent says how many punches are sent again, and whether the sink, as it
+// was when that was ordered, has to come back first.
+func printSent(w io.Writer, s *gateway.Sent, k *gateway.SinkStatus, what string, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(s)
 	}
-	format := "%s: %d %s punches are sent again\n"
-	if s.Punches == 1 {
-		format = "%s: %d %s punch is sent again\n"
+	name, one := printable(s.Sink), s.Punches == 1
+	text := fmt.Sprintf("%s: %s", name, count(s.Punches, what+" punch", what+" punches"))
+	switch {
+	case s.Punches == 0:
+		text = fmt.Sprintf("%s: no punch was %s", name, what)
+		if !k.Online {
+			text += "; what waits goes out as soon as it answers" + whyNot(k)
+		}
+	case !k.Online && one:
+		text += " goes out as soon as it answers" + whyNot(k)
+	case !k.Online:
+		text += " go out as soon as it answers" + whyNot(k)
+	case one:
+		text += " is sent again"
+	default:
+		text += " are sent again"
 	}
-	_, err := fmt.Fprintf(w, format, printable(s.Sink), s.Punches, what)
+	_, err := fmt.Fprintln(w, text)
 	return err
+}
+
+// whyNot is in brackets why a sink does not answer.
+func whyNot(k *gateway.SinkStatus) string {
+	if k.Since == nil {
+		return " (it has not been tried yet)"
+	}
+	return fmt.Sprintf(" (it is offline: %s)", printable(k.Error))
 }

@@ -24,6 +24,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Ask the running daemon who is connected and what waits",
 		Long: `status asks the running daemon who is connected and what waits for the sinks.
+NEW are the punches that each device has brought since the daemon's start; what
+it only repeated is not counted. The ledger's numbers are of all time.
 Its exit status is 1 if something needs a person, or if no daemon is running.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -91,10 +93,11 @@ func printStatus(w io.Writer, s *gateway.Status, zone *time.Location) error {
 	devices(p, s, zone)
 	sinks(p, s, zone)
 	l := s.Ledger
-	p.line("ledger  %d records, %d punches (%s); %s and %s of indexes on disk, %s free; commits take %.1f ms, at worst %.1f",
-		l.Records, l.Punches, verdictCounts(l.Verdicts), humanize.IBytes(uint64(l.LedgerBytes)), humanize.IBytes(uint64(l.BufferBytes)),
-		humanize.IBytes(l.FreeBytes), l.CommitP50MS, l.CommitP99MS)
-	p.line("roster  version %s of %s: %d employees, %d places", s.Roster.Version, s.Roster.LoadedAt.In(zone).Format(tableTime), s.Roster.Employees, s.Roster.Places)
+	p.line("ledger  %s, %s (%s); %s and %s of indexes on disk, %s free; commits take %.1f ms, 99 of 100 within %.1f ms",
+		count(l.Records, "record", "records"), count(l.Punches, "punch", "punches"), verdictCounts(l.Verdicts),
+		humanize.IBytes(uint64(l.LedgerBytes)), humanize.IBytes(uint64(l.BufferBytes)), humanize.IBytes(l.FreeBytes), l.CommitP50MS, l.CommitP99MS)
+	p.line("roster  version %s of %s: %s, %s", s.Roster.Version, s.Roster.LoadedAt.In(zone).Format(tableTime),
+		count(s.Roster.Employees, "employee", "employees"), count(s.Roster.Places, "place", "places"))
 	return p.err
 }
 
@@ -118,7 +121,7 @@ func devices(p *page, s *gateway.Status, zone *time.Location) {
 		if d.LastHeard != nil {
 			last = short(*d.LastHeard, s.At, zone)
 		}
-		rows[i] = table.Row{printable(d.ID), d.Driver, printable(d.Address), state, last, d.Punches}
+		rows[i] = table.Row{printable(d.ID), d.Driver, printable(d.Address), state, last, d.New}
 		if d.Error != "" && !told(s, d.ID, d.Error) {
 			more = append(more, d.ID+": "+d.Error)
 		}
@@ -128,7 +131,7 @@ func devices(p *page, s *gateway.Status, zone *time.Location) {
 			}
 		}
 	}
-	p.table(table.Row{"DEVICE", "DRIVER", "ADDRESS", "STATE", "LAST HEARD", "PUNCHES"}, rows, more)
+	p.table(table.Row{"DEVICE", "DRIVER", "ADDRESS", "STATE", "LAST HEARD", "NEW"}, rows, more)
 }
 
 func sinks(p *page, s *gateway.Status, zone *time.Location) {

@@ -22,11 +22,13 @@ func troubled() *gateway.Status {
 		Site: "xm-hq", Gateway: "gw-01", Version: "v1.0.0", At: noon, Started: noon.Add(-time.Hour),
 		Problems: []string{"gate: " + refused, "sink backup: HTTP 404 Not Found"},
 		Devices: []gateway.DeviceStatus{
-			{ID: "lobby", Driver: "zk", Address: "tcp://192.168.100.200:4370", Online: true, LastHeard: ago(time.Second), LastRead: ago(time.Hour), Punches: 12345,
+			{ID: "lobby", Driver: "zk", Address: "tcp://192.168.100.200:4370", Online: true, LastHeard: ago(time.Second), LastRead: ago(time.Hour), Punches: 54321, New: 12345,
 				Notes: []string{"attendance records of layout 40", "its log was cleared or changed 2 times"}},
 			{ID: "gate", Driver: "zk", Address: "tcp://192.168.100.201:4370", Error: refused, LastHeard: ago(13 * time.Hour)},
 			{ID: "dock", Driver: "cardline", Address: "serial:///dev/ttyUSB0", Online: true, Error: "the reader sends noise"},
 		},
+		Ledger: gateway.LedgerStatus{Records: 1, Punches: 1, CommitP99MS: 7.5},
+		Roster: gateway.RosterStatus{Employees: 1, Places: 1},
 		Sinks: []gateway.SinkStatus{
 			{Name: "hq", Since: ago(3 * time.Hour), Error: "refused", NextTry: new(noon.Add(5 * time.Second)), Pending: 1000000, Cursor: 1234567},
 			{Name: "backup", Since: ago(30 * time.Hour), Alarm: "HTTP 404 Not Found", Error: "HTTP 404 Not Found", NextTry: new(noon.Add(time.Minute)), Dead: 70, Parked: 3},
@@ -58,6 +60,8 @@ func TestStatusPage(t *testing.T) {
 		"connection refused": 1, "404 Not Found": 1, // in the problems
 		"\n   lobby: attendance records of layout 40\n": 1, "\n   lobby: its log was cleared or changed 2 times\n": 1,
 		"\n   dock: the reader sends noise\n": 1,
+		"12345":                               2, "54321": 0, // new punches, and settled ones
+		"ledger  1 record, 1 punch (none yet);": 1, ", 99 of 100 within 7.5 ms\n": 1, ": 1 employee, 1 place\n": 1,
 		"\n   hq: refused (next try in 5s)\n": 1, "\n   backup: next try in 1m0s\n": 1,
 		"online   11:59:59": 1, "offline  3 Nov 23:00": 1, // last heard: today, and before
 		" offline since 09:00:00 ": 1, " offline since 3 Nov 06:00 ": 1, " not tried yet ": 1,

@@ -36,7 +36,9 @@ func (g *Gateway) accept(ctx context.Context, punches []attendance.Punch) error 
 			g.counts.duplicates.Add(1)
 			continue
 		}
-		g.counts.punch(records[i].(*attendance.Punch))
+		p := records[i].(*attendance.Punch)
+		g.counts.punch(p)
+		g.counts.device(p.Device.ID)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/punchd/punchd/cmd/internal/config"
@@ -13,6 +14,9 @@ type counts struct {
 	terminal, reader, checkins atomic.Uint64
 	duplicates                 atomic.Uint64
 	verdicts                   [verdicts]atomic.Uint64 // by attendance.Verdict
+
+	mu      sync.Mutex
+	devices map[string]uint64 // new punches of each terminal and reader
 }
 
 // verdicts is how many there are.
@@ -31,6 +35,24 @@ func (c *counts) punch(p *attendance.Punch) {
 	if int(p.Verdict) < verdicts {
 		c.verdicts[p.Verdict].Add(1)
 	}
+}
+
+// device counts a new punch of a terminal or reader. Phones are too many to be
+// counted one by one.
+func (c *counts) device(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.devices == nil {
+		c.devices = map[string]uint64{}
+	}
+	c.devices[id]++
+}
+
+// of is how many new punches a terminal or reader has brought.
+func (c *counts) of(id string) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.devices[id]
 }
 
 func (c *counts) status() CountStatus {

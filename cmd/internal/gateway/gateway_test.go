@@ -232,8 +232,9 @@ func TestTerminals(t *testing.T) {
 			if second := s.clean(60 * time.Second); second.Made <= first.Made || first.Made <= 400 {
 				t.Errorf("only %d and %d facts were made", first.Made, second.Made)
 			}
-			if d := s.gateway.Status().Devices[0]; !d.Online || d.Serial == "" {
-				t.Errorf("state: %+v", d)
+			st := s.gateway.Status()
+			if d := st.Devices[0]; !d.Online || d.Serial == "" || d.New == 0 || d.New != st.Counts.Terminal || d.New >= d.Punches { // the log was read again
+				t.Errorf("state: %+v, %+v", d, st.Counts)
 			}
 		})
 	}

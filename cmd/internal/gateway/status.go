@@ -69,6 +69,7 @@ type DeviceStatus struct {
 	LastRead   *time.Time `json:"last_read,omitempty"`  // a complete read of a terminal's log
 	LogCount   int        `json:"log_count,omitempty"`
 	Punches    uint64     `json:"punches"` // handed over since the start, repetitions included
+	New        uint64     `json:"new"`     // those of them that the ledger did not have yet
 	BadFrames  uint64     `json:"bad_frames,omitempty"`
 	SkewMS     *int64     `json:"skew_ms,omitempty"`
 	Notes      []string   `json:"notes,omitempty"`
@@ -133,6 +134,7 @@ func (g *Gateway) Status() *Status {
 	s.Devices = g.deviceStates(s.At)
 	if g.mqtt != nil {
 		s.Phones = &PhoneStatus{deviceStatus(g.mqtt.State()), g.mqtt.Stats()}
+		s.Phones.New = s.Counts.CheckIns
 	}
 	for _, f := range g.forwarders {
 		s.Sinks = append(s.Sinks, sinkStatus(f.State(), js.Sinks, js.Punches))

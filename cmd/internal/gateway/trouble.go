@@ -66,6 +66,7 @@ func (g *Gateway) deviceStates(now time.Time) []DeviceStatus {
 			continue
 		}
 		s := deviceStatus(r.State())
+		s.New = g.counts.of(s.ID)
 		s.ErrorSince = moment(g.troubles.see(s.ID, s.Error, now))
 		all = append(all, s)
 	}
