@@ -21,6 +21,7 @@ const (
 // Every repetition that is not a device's goes through it.
 type backoff struct {
 	failures int
+	held     bool          // the next failure makes no pause longer
 	most     time.Duration // 0: maxDelay
 }
 
@@ -28,6 +29,10 @@ type backoff struct {
 // atLeast, which the far end asked for. The jitter is on top of that: every
 // gateway got the same answer.
 func (b *backoff) next(atLeast time.Duration) time.Duration {
+	if b.held && b.failures > 0 {
+		b.failures-- // the bound is that of the pause before
+	}
+	b.held = false
 	ceiling := cmp.Or(b.most, maxDelay)
 	if b.failures < 20 { // 500 ms * 2^20 is more than any cap
 		ceiling = min(ceiling, baseDelay<<b.failures)
@@ -36,7 +41,11 @@ func (b *backoff) next(atLeast time.Duration) time.Duration {
 	return max(0, min(atLeast, maxRetryAfter)) + rand.N(ceiling+1)
 }
 
-func (b *backoff) reset() { b.failures = 0 }
+func (b *backoff) reset() { b.failures, b.held = 0, false }
+
+// hold says that the next try comes out of turn: that it fails says nothing new
+// about how long the outage lasts.
+func (b *backoff) hold() { b.held = true }
 
 // The bounds of a parked punch's waiting.
 const (

@@ -46,6 +46,35 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// A try out of turn leaves the bound of the pauses as it was, however often it
+// was asked for, and counts for one failure only.
+func TestBackoffHeld(t *testing.T) {
+	b := backoff{}
+	b.hold()
+	if b.next(0); b.failures != 1 { // there was no pause before
+		t.Errorf("%d failures after the first", b.failures)
+	}
+	for range 5 {
+		b.next(0)
+	}
+	for range 100 {
+		b.hold()
+		b.hold()
+		if d := b.next(0); d > baseDelay<<5 || b.failures != 6 {
+			t.Fatalf("held, it waits %v after %d failures", d, b.failures)
+		}
+	}
+	if b.next(0); b.failures != 7 {
+		t.Errorf("%d failures", b.failures)
+	}
+	b.hold()
+	b.reset()
+	b.next(0)
+	if b.next(0); b.failures != 2 {
+		t.Errorf("%d failures after a reset", b.failures)
+	}
+}
+
 func TestTries(t *testing.T) {
 	now := time.Date(2026, 11, 4, 0, 0, 0, 0, time.UTC)
 	k := tries{}

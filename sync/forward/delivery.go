@@ -17,9 +17,9 @@ import (
 // that is wrong about everything, and no list of broken punches.
 const maxRejected = 20
 
-// maxUnnamed is how many answers in a row may name nothing of what was sent
-// before a person is told. One may be a service that restarts in the middle;
-// one that never names anything will not by itself.
+// maxUnnamed is at how many answers in a row that say nothing of what was sent
+// a person is told. One may be a service that restarts in the middle; one that
+// never says anything will not by itself.
 const maxUnnamed = 5
 
 // maxReason bounds in bytes what is kept of a sink's reason.
@@ -118,6 +118,9 @@ func (f *Forwarder) deliver(ctx context.Context, b batch) (rest time.Duration) {
 		if err == nil {
 			err = f.take(d, piece, receipt)
 		}
+		if unclear, ok := errors.AsType[Unclear](err); ok {
+			err = f.unsaid(unclear, "")
+		}
 		if reject, ok := errors.AsType[Rejected](err); ok {
 			err = f.reject(d, piece, reject)
 		}
@@ -151,20 +154,27 @@ func (f *Forwarder) take(d *delivery, piece []int, receipt Receipt) error {
 		}
 	}
 	if answered == 0 {
-		err := fmt.Errorf("forward: the answer names none of the %d punches sent", len(piece))
-		if f.unnamed++; f.unnamed < maxUnnamed {
-			return err
-		}
-		return Misconfigured{fmt.Errorf("%w, %d times in a row; the service must name each with the id that was sent, or say that it took all", err, f.unnamed)}
+		return f.unsaid(fmt.Errorf("forward: the answer names none of the %d punches sent", len(piece)),
+			"; the service must name each with the id that was sent, or say that it took all")
 	}
 	f.unnamed = 0
 	if d.parked {
 		d.pass() // those it did not name stay parked
 	}
 	f.rejected = 0
+	f.status.brake(false)
 	f.backoff.reset()
 	f.online()
 	return nil
+}
+
+// unsaid counts an answer that says nothing of what was sent. From the
+// maxUnnamed-th in a row on a person is told, and what to do unless err says it.
+func (f *Forwarder) unsaid(err error, remedy string) error {
+	if f.unnamed++; f.unnamed < maxUnnamed {
+		return err
+	}
+	return Misconfigured{fmt.Errorf("%w (%d such answers in a row)%s", err, f.unnamed, remedy)}
 }
 
 // online reports that the sink has answered.
@@ -196,6 +206,7 @@ func (f *Forwarder) reject(d *delivery, piece []int, why Rejected) error {
 		f.limit = f.batchBytes // the one was too large, not the batches
 	}
 	f.rejected++
+	f.status.brake(f.rejected >= maxRejected)
 	d.results[piece[0]] = Result{Outcome: Dead, Reason: why.Error()}
 	return nil
 }

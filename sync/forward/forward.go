@@ -53,7 +53,7 @@ type Forwarder struct {
 	tries    tries
 	limit    int  // bytes that the far end is believed to take in one request
 	rejected int  // punches rejected alone since the sink last took one
-	unnamed  int  // answers in a row that named nothing of what was sent
+	unnamed  int  // answers in a row that said nothing of what was sent
 	woken    bool // Wake was called, and Source.Retry is still to be
 }
 
@@ -106,8 +106,9 @@ func (f *Forwarder) Wake() {
 }
 
 // Release says that an operator asks for a retry, and answers for it: as Wake,
-// and a sink that rejected many punches in a row is believed once more. Nothing
-// that happens by itself may call it: each call can cost maxRejected punches.
+// and a sink that rejected many punches in a row is believed once more, and the
+// back-off begins anew. Nothing that happens by itself may call it: each call
+// can cost maxRejected punches.
 func (f *Forwarder) Release() {
 	f.release.Store(true)
 	f.Wake()
@@ -151,8 +152,11 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // awake takes a Wake.
 func (f *Forwarder) awake() {
 	f.woken = true
+	f.backoff.hold()
 	if f.release.Swap(false) {
 		f.rejected = 0
+		f.status.brake(false)
+		f.backoff.reset() // whoever asks waits for what comes of it
 	}
 	f.limit = f.batchBytes
 }

@@ -15,8 +15,8 @@ type Sink interface {
 	// error means that the far end has answered and that everything it took is
 	// durable there. An error means that nothing is known: the same items are
 	// sent again, now or later by the error's type ([Later], [Denied],
-	// [Misconfigured], [Rejected]; any other is like Later), maybe in other
-	// company. So a sink must be able to tell a repetition, by the punch's key.
+	// [Misconfigured], [Unclear], [Rejected]; any other is like Later), maybe in
+	// other company. So a sink must be able to tell a repetition, by the punch's key.
 	//
 	// Send tries once, within a time of its own, and returns soon after ctx
 	// ends. It does not keep items. Its errors tell no secret.
@@ -79,6 +79,14 @@ type Misconfigured struct{ Err error }
 
 func (e Misconfigured) Error() string { return e.Err.Error() }
 func (e Misconfigured) Unwrap() error { return e.Err }
+
+// Unclear says that the far end answered, but so that a yes can't be told from
+// an answer that was cut. It counts like one that names nothing: a few may be a
+// service that dies, many in a row need a person. Err tells what to answer.
+type Unclear struct{ Err error }
+
+func (e Unclear) Error() string { return e.Err.Error() }
+func (e Unclear) Unwrap() error { return e.Err }
 
 // Rejected says that the far end refuses these items as a whole for what is
 // in them, without naming the culprit.

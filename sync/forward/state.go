@@ -21,6 +21,9 @@ type State struct {
 	Answered  bool      // a request was answered, in this process
 	LastSent  time.Time // when the last answer settled something
 	NextTry   time.Time // while waiting after a failure, else zero
+	// Braked says that the sink rejected so many punches in a row that no more
+	// are given up, until it takes one or [Forwarder.Release] is called.
+	Braked bool
 
 	Requests uint64 // batches sent, repetitions included
 	Failures uint64 // those that failed
@@ -72,6 +75,13 @@ func (s *status) rejected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.Failures++
+}
+
+// brake keeps whether the sink is believed no more when it rejects a punch.
+func (s *status) brake(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Braked = on
 }
 
 // failed keeps a failure, and reports whether this is news.

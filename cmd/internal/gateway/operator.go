@@ -38,10 +38,14 @@ type Sent struct {
 }
 
 // retry makes everything due that a sink has parked, and cuts its wait short.
+// When there is neither, nothing is done, and nothing stands in the ledger.
 func (g *Gateway) retry(ctx context.Context, who, sink string) (*Sent, error) {
 	f, err := g.forwarder(sink)
 	if err != nil {
 		return nil, err
+	}
+	if !g.waits(ctx, f) {
+		return &Sent{Sink: sink}, nil
 	}
 	// Who asked is durable before anything follows from it.
 	if _, err := g.journal.Append(ctx, []attendance.Record{operator(who, "sinks retry", sink)}); err != nil {
@@ -54,6 +58,18 @@ func (g *Gateway) retry(ctx context.Context, who, sink string) (*Sent, error) {
 	g.log.Info("an operator has parked punches sent again", "who", who, "sink", sink, "punches", n)
 	f.Release()
 	return &Sent{Sink: sink, Punches: uint64(n)}, nil
+}
+
+// waits reports whether a retry can change anything for a sink.
+func (g *Gateway) waits(ctx context.Context, f *forward.Forwarder) bool {
+	s := f.State()
+	if s.LastError != "" || s.Alarm != "" || s.Braked {
+		return true
+	}
+	parked, err := g.journal.ListParked(ctx, s.Sink, 0, 1)
+	// That a reason can't be read, as from a damaged ledger, must not keep the
+	// punch from being sent; if more is wrong, the retry itself says so.
+	return err != nil || len(parked) > 0
 }
 
 // replay makes dead punches of a sink parked and due: as many as one record of

@@ -41,7 +41,7 @@ func (s *Sink) answered(ctx context.Context, resp *http.Response, items []forwar
 		return nil, forward.Misconfigured{Err: s.errorf(`%s, but this is no answer of an attendance service (%w). When it has stored the events it must answer {"results":[...]}, {} or an empty body, and else a status that says so; it says: %s`, resp.Status, err, excerpt(body))}
 	}
 	if all && len(bytes.TrimSpace(body)) == 0 && endedByClose(resp) {
-		return nil, forward.Later{Err: s.errorf("%s, and then the connection was closed: nothing tells an empty answer from a cut one. The service must send Content-Length: 0 or answer {}", resp.Status)}
+		return nil, forward.Unclear{Err: s.errorf("%s, and then the connection was closed: nothing tells an empty answer from a cut one. When it has stored the events the service must answer {}, or send Content-Length: 0", resp.Status)}
 	}
 	if all {
 		return forward.All(len(items), forward.Accepted), nil

@@ -10,10 +10,10 @@ import (
 // service that dies behind the header leaves the same.
 func TestEmptyAnswers(t *testing.T) {
 	for answer, want := range map[string]string{
-		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n":                                      "later",
-		"HTTP/1.0 200 OK\r\n\r\n":                                                           "later",
-		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n \r\n":                                 "later",
-		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n":            "later",
+		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n":                                      "unclear",
+		"HTTP/1.0 200 OK\r\n\r\n":                                                           "unclear",
+		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n \r\n":                                 "unclear",
+		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n":            "unclear",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n":                             "later",
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n":                                      "later",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n":                    "none",

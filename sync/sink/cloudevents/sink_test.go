@@ -257,6 +257,8 @@ func kindOf(err error) string {
 		return "none"
 	case forward.Later:
 		return "later"
+	case forward.Unclear:
+		return "unclear"
 	case forward.Denied:
 		return "denied"
 	case forward.Misconfigured:
