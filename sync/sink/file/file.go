@@ -40,7 +40,7 @@ type Config struct {
 
 // Sink appends to a file. Send returns nil only after the lines are synced to
 // disk. A failed write is taken back, and a line that a crash cut short is
-// removed when the file is opened again, so that every line is whole.
+// removed when the file is opened again, so that every line it writes is whole.
 //
 // The file may be moved away at any time, as logrotate does: the next batch
 // begins a new one. A punch is written again if it comes again after more than
@@ -200,7 +200,7 @@ func (s *Sink) open() (err error) {
 	if err := lock(f); err != nil {
 		return err
 	}
-	whole, err := s.recover(f, info.Size())
+	whole, ended, err := s.recover(f, info.Size())
 	if err != nil {
 		return err
 	}
@@ -208,6 +208,12 @@ func (s *Sink) open() (err error) {
 		if err := f.Truncate(whole); err != nil {
 			return err
 		}
+	}
+	if !ended {
+		if _, err := f.Write([]byte{'\n'}); err != nil {
+			return err
+		}
+		whole++
 	}
 	// What is found is believed to be on the disk from now on.
 	if err := f.Sync(); err != nil {
@@ -220,42 +226,72 @@ func (s *Sink) open() (err error) {
 	return nil
 }
 
-// recover reads the end of the file: it learns which punches were written last
-// and returns where the last whole line ends. That line must be a punch, and
-// what follows it must look like the beginning of one, or be the zeros that a
-// power cut leaves; anything else is somebody else's file and is not touched.
-func (s *Sink) recover(f *os.File, size int64) (whole int64, err error) {
+// recover reads the end of the file: it learns which punches were written last,
+// and returns up to where the file is kept, and whether that is the end of a
+// line. The file is ours if any whole line read is a punch, whatever stands
+// behind it: a blank line, a damaged one, a note. Without such a line it must be
+// empty, or the first line a crash cut short, or lines that a power cut damaged;
+// anything else is somebody else's file and is not touched.
+func (s *Sink) recover(f *os.File, size int64) (keep int64, ended bool, err error) {
 	from := max(0, size-tail)
 	b := make([]byte, size-from)
 	if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
+		return 0, false, err
 	}
 	end := bytes.LastIndexByte(b, '\n') + 1
-	rest := bytes.TrimRight(b[end:], "\x00")
+	ours := s.learn(b[:end])
+	rest := bytes.TrimRight(b[end:], "\x00") // a power cut leaves zeros behind what was written
 	n := min(len(rest), len(opening))
-	if from > 0 && end == 0 || string(rest[:n]) != opening[:n] {
-		return 0, s.foreign()
+	begun := string(rest[:n]) == opening[:n]
+	switch k, punch := punchOf(rest); {
+	case from > 0 && end == 0:
+		return 0, false, s.foreign()
+	case punch: // only its end is missing, as an editor leaves it
+		s.remember(k)
+		return from + int64(end+len(rest)), false, nil
+	case ours && !begun: // not ours to cut, and one line of rubbish harms nobody
+		return from + int64(end+len(rest)), false, nil
+	case begun && (ours || end == 0 || damaged(b[:end])):
+		return from + int64(end), true, nil
 	}
-	ours := true // as the last line says that can say it
-	for line := range bytes.Lines(b[:end]) {
-		k, ok := punchOf(line)
-		if ok {
-			s.newer[k] = struct{}{}
-			s.age()
+	return 0, false, s.foreign()
+}
+
+// learn keeps which punches some lines hold, and reports whether there are any.
+// What is cut at the front of the tail, or damaged, is not known by its key, so
+// it is written again if it comes again.
+func (s *Sink) learn(lines []byte) (found bool) {
+	for line := range bytes.Lines(lines) {
+		if k, ok := punchOf(line); ok {
+			s.remember(k)
+			found = true
 		}
-		// What is cut at the front of the tail, or damaged, is not known by its
-		// key, so it is written again if it comes again. A power cut damages a line
-		// by zeros, which no text has: such a line does not say whose file it is.
-		ours = ok || ours && bytes.IndexByte(line, 0) >= 0
 	}
-	if !ours {
-		return 0, s.foreign()
+	return found
+}
+
+func (s *Sink) remember(k attendance.Key) {
+	s.newer[k] = struct{}{}
+	s.age()
+}
+
+// damaged reports whether each line that is not blank has zeros in it, which no
+// text has: such lines do not say whose they were.
+func damaged(lines []byte) (found bool) {
+	for line := range bytes.Lines(lines) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if bytes.IndexByte(line, 0) < 0 {
+			return false
+		}
+		found = true
 	}
-	return from + int64(end), nil
+	return found
 }
 
 func (s *Sink) foreign() error {
-	return fmt.Errorf("%s ends in something that is no punch, so it is left as it is; move it away, or give the sink a file of its own", s.path)
+	return fmt.Errorf("%s holds something, and no punch among its last lines, so it is left as it is; move it away, or give the sink a file of its own", s.path)
 }
 
 // punchOf is the key of the punch that a line holds.

@@ -3,7 +3,6 @@ package file
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -136,120 +135,6 @@ func TestLines(t *testing.T) {
 	}
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("others may read it: %v", info.Mode())
-	}
-}
-
-// Wherever a crash cut the file, the next start makes every line whole, and the
-// batch that comes again completes it.
-func TestCrashAtEveryByte(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "punches.jsonl")
-	its := items(0, 4)
-	send(t, newSink(t, path), its)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, zeros := range []int{0, 4096} { // a power cut can leave zeros behind the end of what was written
-		for cut := range len(b) + 1 {
-			path := filepath.Join(dir, fmt.Sprint("cut", zeros, "-", cut))
-			if err := os.WriteFile(path, append(bytes.Clone(b[:cut]), make([]byte, zeros)...), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			s := newSink(t, path)
-			f, err := os.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			whole, err := s.recover(f, int64(cut+zeros))
-			if want := bytes.LastIndexByte(b[:cut], '\n') + 1; err != nil || whole != int64(want) || len(s.newer) != bytes.Count(b[:cut], []byte("\n")) {
-				t.Fatalf("cut at %d with %d zeros: whole up to %d (%v), want %d; %d are known", cut, zeros, whole, err, want, len(s.newer))
-			}
-			if err := f.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if cut%101 != 0 && cut < len(b)-1 { // syncing each takes too long
-				continue
-			}
-			send(t, newSink(t, path), its)
-			if got := held(t, path); !reflect.DeepEqual(got, keys(its)) {
-				t.Fatalf("cut at %d with %d zeros: the file holds %v", cut, zeros, got)
-			}
-		}
-	}
-}
-
-// A line that a power cut left as zeros between whole ones stays as it is, and
-// its punch is written again.
-func TestDamagedLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "punches.jsonl")
-	s := newSink(t, path)
-	its := items(0, 3)
-	send(t, s, its)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := bytes.IndexByte(b, '\n')
-	copy(b[first+20:], make([]byte, 40))
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r := send(t, newSink(t, path), its)
-	if r[0].Outcome != forward.Duplicate || r[1].Outcome != forward.Accepted || r[2].Outcome != forward.Duplicate {
-		t.Errorf("%+v", r)
-	}
-}
-
-// A power cut may leave zeros in the last line too, of which the end is whole.
-func TestDamagedLastLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "punches.jsonl")
-	s := newSink(t, path)
-	its := items(0, 2)
-	for whole := range its {
-		send(t, s, its[whole:whole+1])
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last := bytes.LastIndexByte(b[:len(b)-1], '\n') + 1
-		copy(b[last:len(b)-2], make([]byte, len(b)))
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s = newSink(t, path)
-		if r := send(t, s, its[whole:whole+1]); r[0].Outcome != forward.Accepted {
-			t.Errorf("%d whole lines before: %+v", whole, r)
-		}
-	}
-}
-
-// A file that is not ours is left alone.
-func TestForeignFile(t *testing.T) {
-	dir := t.TempDir()
-	ours := string(cloudevents.AppendEvent(nil, cloudevents.Meta{Source: "/x"}, 1, sourcetest.Punch(1))) + "\n"
-	for name, content := range map[string]string{
-		"no newline": "ledger of the year", "other JSON": `{"a":1}`, "behind whole lines": "x\ny\nz", "long": strings.Repeat("x", tail+10),
-		"notes": "buy milk\n", "lines of JSON": `{"specversion":"1.0","id":"1","source":"/x","type":"other"}` + "\n", "a roster": "{\n \"employees\": []\n}\n",
-		"below our lines": ours + "a note\n", "zeros below a note": "a note\n" + "\x00\x00\n", "begun below a note": "a note\n" + opening, "empty lines": "\n\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := newSink(t, path).Send(t.Context(), items(0, 1))
-		if _, ok := errors.AsType[forward.Misconfigured](err); !ok {
-			t.Errorf("%s: %v", name, err)
-		}
-		if after, err := os.ReadFile(path); err != nil || string(after) != content {
-			t.Errorf("%s: it was changed (%v)", name, err)
-		}
 	}
 }
 
