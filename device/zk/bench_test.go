@@ -16,7 +16,7 @@ import (
 func reader(tb testing.TB, as shape, n int, emit func(context.Context, []attendance.Punch) error) (*Driver, *session, *fake) {
 	f := newFake(tb)
 	f.shape = as
-	f.add(someRecords(zk.Layout40, n, attendance.LocalOf(time.Now())/1000*1000, 1)...)
+	f.add(someRecords(zk.Layout40, n, attendance.LocalOf(time.Now().UTC().Add(-time.Minute))/1000*1000, 1)...)
 	zone, err := time.LoadLocation("Asia/Kolkata")
 	if err != nil {
 		tb.Fatal(err)
@@ -38,6 +38,9 @@ func reader(tb testing.TB, as shape, n int, emit func(context.Context, []attenda
 		tb.Fatal(err)
 	}
 	if err := d.identify(tb.Context(), s); err != nil {
+		tb.Fatal(err)
+	}
+	if err := d.clock(tb.Context(), s); err != nil {
 		tb.Fatal(err)
 	}
 	return d, s, f

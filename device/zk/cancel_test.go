@@ -161,7 +161,7 @@ func TestRunAgain(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		r.stop = cancel
 		go func() { r.done <- r.driver.Run(ctx) }()
-		r.pass(time.Second)
+		r.pass(2 * settleWithin)
 		r.wants(append(want, rec)...)
 		if r.store.handed() != all+1 {
 			t.Errorf("%d punches handed over again", r.store.handed()-all)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/zk"
@@ -21,19 +22,32 @@ type event struct {
 	hash   uint64     // by which its repetition is known, 0 if it can't be read
 	form   int        // bytes of a record in it
 	record *zk.Record // nil if it does not tell exactly one that can be read
-	reads  int        // that began after it came and have not found it
+	reads  int        // that began when it was due and have not found it
+	due    time.Time  // when the log is to be read for it
 }
 
 // news are the events of a session that nobody has acknowledged.
 type news struct {
 	seed    maphash.Seed
 	waiting []event
-	// overflow says that more came than can wait.
-	overflow bool
+	// overflow is when the log is to be read for those that can't wait, zero if
+	// there are none.
+	overflow time.Time
 	came     int // ever
 }
 
-func (n *news) any() bool { return len(n.waiting) > 0 || n.overflow }
+func (n *news) any() bool { return len(n.waiting) > 0 || !n.overflow.IsZero() }
+
+// due is when the log is to be read for events, zero if for none.
+func (n *news) due() time.Time {
+	at := n.overflow
+	for _, e := range n.waiting {
+		if at.IsZero() || e.due.Before(at) {
+			at = e.due
+		}
+	}
+	return at
+}
 
 // hear takes an event. Those of other things than punches are acknowledged at
 // once: some terminals send them though nobody asked.
@@ -45,7 +59,7 @@ func (s *session) hear(ctx context.Context, p zk.Packet) error {
 		return s.acknowledge(ctx)
 	}
 	n := &s.news
-	e := event{}
+	e := event{due: time.Now().Add(settleWithin)}
 	// An event that can't be read, or that tells several punches, is a hint to
 	// read the log like any other.
 	if form, records, err := zk.ParsePunches(p.Data); err == nil {
@@ -60,7 +74,7 @@ func (s *session) hear(ctx context.Context, p zk.Packet) error {
 	case slices.ContainsFunc(n.waiting, func(w event) bool { return e.hash != 0 && w.hash == e.hash }):
 		// Told again because we are slow; one acknowledgement is for both.
 	case len(n.waiting) == maxQueue:
-		n.overflow = true
+		n.overflow = e.due
 	default:
 		n.waiting = append(n.waiting, e)
 	}
@@ -101,6 +115,10 @@ func (d *Driver) register(ctx context.Context, s *session) error {
 // than the log does of the same punch, which would then be two, and no number of
 // events that agreed says that the next one will.
 func (d *Driver) serve(ctx context.Context, s *session) error {
+	// What its clock shows now tells which records are settled.
+	if err := d.clock(ctx, s); err != nil {
+		return err
+	}
 	said, err := d.counts(ctx, s)
 	if err != nil {
 		return err
@@ -120,13 +138,15 @@ func (t *terminal) comparable(e event) bool {
 	return t.layout != 0 && e.form >= 32
 }
 
-// settle acknowledges the events that are served. After a read of the log, read
-// is how many of them had come before it began, and find searches in it.
-func (d *Driver) settle(ctx context.Context, s *session, read int, find func(sighting) bool) error {
+// settle acknowledges the events that are served. After a read of the log, began
+// is when it began, and find searches in what is durable of it.
+func (d *Driver) settle(ctx context.Context, s *session, began time.Time, find func(sighting) bool) error {
 	var rest []event
-	for i, e := range s.news.waiting {
-		if i < read {
+	for _, e := range s.news.waiting {
+		// A read that began sooner may have come before the record.
+		if !began.Before(e.due) {
 			e.reads++
+			e.due = time.Now().Add(settleWithin)
 		}
 		if !d.served(e, find) {
 			rest = append(rest, e)
@@ -151,7 +171,8 @@ func (d *Driver) served(e event, find func(sighting) bool) bool {
 	case e.hash != 0 && t.acked.has(e.hash):
 		return true
 	case !t.comparable(e) || t.unlike:
-		return e.reads > 0
+		// What is held back may be its record; after two reads it no longer is.
+		return e.reads > 1 || e.reads > 0 && len(t.held) == 0
 	}
 	told := sighting{e.record.PIN, e.record.At}
 	switch {

@@ -38,22 +38,48 @@ func (d *Driver) follow(ctx context.Context, s *session) error {
 			continue
 		}
 		until := probe
-		if err := d.settle(ctx, s, 0, nil); err != nil {
+		if err := d.settle(ctx, s, time.Time{}, nil); err != nil {
 			return err
 		}
-		if s.news.any() {
-			if !time.Now().Before(d.terminal.rest) {
-				if err := d.serve(ctx, s); err != nil {
+		if due := d.due(s); !due.IsZero() {
+			if !time.Now().Before(due) {
+				if err := d.look(ctx, s); err != nil {
 					return err
 				}
 				continue
 			}
-			until = earlier(probe, d.terminal.rest)
+			until = earlier(probe, due)
 		}
 		if err := s.idle(ctx, until); err != nil {
 			return err
 		}
 	}
+}
+
+// due is when the log is to be read before the next poll, zero if nothing asks
+// for that: for events, for records that were held back, or because punches that
+// could not be made durable are to be handed over again.
+func (d *Driver) due(s *session) time.Time {
+	t := &d.terminal
+	at := t.again
+	if t.stalled != nil {
+		return at
+	}
+	if event := s.news.due(); !event.IsZero() && (at.IsZero() || event.Before(at)) {
+		at = event
+	}
+	if !at.IsZero() && at.Before(t.rest) {
+		return t.rest
+	}
+	return at
+}
+
+// look does what is due.
+func (d *Driver) look(ctx context.Context, s *session) error {
+	if d.terminal.stalled != nil {
+		return d.retry(ctx)
+	}
+	return d.serve(ctx, s)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -73,9 +99,11 @@ func (d *Driver) poll(ctx context.Context, s *session) error {
 	}
 	t := &d.terminal
 	t.polls++
-	known := len(t.log)
+	known := len(t.log) + len(t.held)
 	believed := said.told && !t.lies
 	switch {
+	case t.stalled != nil:
+		return nil
 	case d.readErr != nil, believed && int(said.Records) != known:
 	case believed && !said.full() && t.polls < rereadAfter, time.Now().Before(t.rest):
 		return nil
@@ -83,7 +111,7 @@ func (d *Driver) poll(ctx context.Context, s *session) error {
 	if err := d.read(ctx, s, said); err != nil {
 		return err
 	}
-	if d.cfg.Live && len(t.log) > known && !s.news.any() {
+	if d.cfg.Live && len(t.log)+len(t.held) > known && !s.news.any() {
 		// It has records that no event told: some terminals fall silent.
 		return d.register(ctx, s)
 	}
@@ -98,12 +126,13 @@ func (d *Driver) clock(ctx context.Context, s *session) error {
 		return err
 	}
 	middle := sent.Add(time.Since(sent) / 2)
-	d.terminal.skew = nil
+	d.terminal.skew, d.terminal.face = nil, 0
 	if err = p.Err(); err == nil {
 		var face attendance.LocalTime
 		if face, err = zk.ParseTime(p.Data); err == nil {
 			// Clock faces are compared, not instants: in the hour that a zone
 			// has twice, the face alone does not tell which of the two it is.
+			d.terminal.face = face
 			d.terminal.skew = new(time.Duration(face-attendance.LocalOf(middle.In(d.cfg.Zone))) * time.Millisecond)
 		}
 	}

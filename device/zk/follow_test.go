@@ -27,20 +27,22 @@ func TestPoll(t *testing.T) {
 		if f.reads() != 0 || f.asked(zk.CmdGetFreeSizes) != 18 || f.asked(zk.CmdGetTime) != 18 {
 			t.Errorf("in 18 polls %d reads, %d counts, %d times", f.reads(), f.asked(zk.CmdGetFreeSizes), f.asked(zk.CmdGetTime))
 		}
-		rec, _ := f.punch("301")
-		r.pass(30 * time.Second)
+		rec, _ := f.punch("301") // the next poll is a second away
+		r.pass(time.Second)
+		r.wants(want...)
+		r.pass(29 * time.Second)
 		r.wants(append(want, rec)...)
-		if f.reads() != 1 || r.store.handed() != 51 {
+		if f.reads() != 2 || r.store.handed() != 51 {
 			t.Errorf("%d reads, %d punches handed over", f.reads(), r.store.handed())
 		}
 		// Now and then the log is read though its count has not moved.
 		r.pass(9*time.Minute + 30*time.Second)
-		if f.reads() != 1 {
-			t.Errorf("%d reads", f.reads()-1)
+		if f.reads() != 2 {
+			t.Errorf("%d reads", f.reads()-2)
 		}
 		r.pass(time.Second)
-		if f.reads() != 2 || r.store.handed() != 51 || f.dialed() != 1 {
-			t.Errorf("%d reads, %d punches handed over", f.reads()-1, r.store.handed())
+		if f.reads() != 3 || r.store.handed() != 51 || f.dialed() != 1 {
+			t.Errorf("%d reads, %d punches handed over", f.reads()-2, r.store.handed())
 		}
 	})
 }
@@ -67,7 +69,7 @@ func TestLyingCount(t *testing.T) {
 			rec, e := f.punch(fmt.Sprint(401 + i))
 			want = append(want, rec)
 			f.send(e)
-			r.pass(2 * time.Second)
+			r.pass(settleWithin)
 			r.wants(want...)
 		}
 		if n := f.reads() - reads; n < 10 {
@@ -167,7 +169,7 @@ func TestFullLog(t *testing.T) {
 			if i%2 == 0 {
 				f.send(e)
 			}
-			r.pass(time.Duration(1+i%2*30) * time.Second)
+			r.pass(settleWithin + time.Duration(i%2*30)*time.Second)
 			r.wants(want...)
 		}
 		if r.store.handed() > len(want)+5 { // some events were believed
@@ -185,9 +187,9 @@ func TestClearedLog(t *testing.T) {
 		today(t)
 		r, want := live(t, nil)
 		f := r.fake
-		rec, e := f.punch("301") // believed, and gone before it is read
+		rec, e := f.punch("301")
 		f.send(e)
-		r.pass(time.Second)
+		r.pass(settleWithin)
 		want = append(want, rec)
 		f.set(func() { f.log = nil })
 		r.pass(time.Minute)
@@ -377,7 +379,7 @@ func TestSlots(t *testing.T) {
 		f.set(func() { copy(f.users[6*28:], b) })
 		rec, e := f.punch("")
 		f.send(e)
-		r.pass(2 * time.Second)
+		r.pass(settleWithin)
 		rec.PIN = "999"
 		want = append(want, rec)
 		r.wants(want...)

@@ -24,6 +24,10 @@ const (
 	idPrefix  = "id "
 )
 
+// newID is what a person can do if a terminal tells nothing of what the one before
+// it was known by, and never will.
+const newID = "if another terminal has taken its place, give it an id of its own in the configuration, and it is read as a new one"
+
 // nameless is what is known of a terminal that has told no serial number yet.
 type nameless struct {
 	since time.Time
@@ -82,10 +86,10 @@ func (d *Driver) identity(ctx context.Context, s *session, before, serial string
 		case strings.EqualFold(now, mac):
 			return before, nil
 		case now == "":
-			return "", fmt.Errorf("zk: the punches of this terminal are told apart by its MAC, %s, and it does not tell one now; it is asked again, and not read before", mac)
+			return "", fmt.Errorf("zk: the punches of this terminal are told apart by its MAC, %s, and it does not tell one now; it is asked again, and not read before; %s", mac, newID)
 		}
 	case before != "" && serial == "":
-		return "", fmt.Errorf("zk: the terminal was %s before and does not tell its serial number now; it is asked again, and not read before", before)
+		return "", fmt.Errorf("zk: the terminal was %s before and does not tell its serial number now; it is asked again, and not read before; %s", before, newID)
 	}
 	if serial != "" {
 		return serial, nil

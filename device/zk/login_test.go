@@ -211,7 +211,7 @@ func TestAnotherTerminal(t *testing.T) {
 		f.hangUp()
 		f.set(func() { f.serial = "" })
 		r.pass(time.Minute)
-		if s := r.driver.State(); r.store.handed() != 200 || s.LastError != "zk: the terminal was SIM0002 before and does not tell its serial number now; it is asked again, and not read before" {
+		if s := r.driver.State(); r.store.handed() != 200 || s.LastError != "zk: the terminal was SIM0002 before and does not tell its serial number now; it is asked again, and not read before; if another terminal has taken its place, give it an id of its own in the configuration, and it is read as a new one" {
 			t.Errorf("state %+v, %d punches", s, r.store.handed())
 		}
 	})

@@ -13,8 +13,13 @@ import (
 	"github.com/punchd/punchd/protocol/zk"
 )
 
-// batchSize is how many punches are handed over at once, at most.
-const batchSize = 1000
+const (
+	// batchSize is how many punches are handed over at once, at most.
+	batchSize = 1000
+	// retryAfter is the pause before punches that could not be made durable are
+	// handed over again.
+	retryAfter = 5 * time.Second
+)
 
 // readError is a reason for which the log can't be read, or not be understood,
 // over a connection that is sound. It is tried again with the next poll.
@@ -25,6 +30,7 @@ func (e readError) Unwrap() error { return e.error }
 // snapshot is a log as it was read.
 type snapshot struct {
 	reading
+	began   time.Time
 	layout  zk.Layout
 	records []byte
 	hashes  []uint64 // of each whole record
@@ -34,11 +40,19 @@ type snapshot struct {
 // read reads the log whole and hands over what is new in it, in its order.
 func (d *Driver) read(ctx context.Context, s *session, before said) error {
 	began := time.Now()
-	heard := len(s.news.waiting)
-	s.news.overflow = false
-	err := d.readLog(ctx, s, before, heard)
+	if !began.Before(s.news.overflow) {
+		s.news.overflow = time.Time{}
+	}
+	d.terminal.again = time.Time{}
+	err := d.readLog(ctx, s, before, began)
 	took := time.Since(began)
 	d.terminal.rest = time.Now().Add(max(took, restAtLeast))
+	if d.terminal.stalled != nil {
+		// The connection is sound, and a read would bring the same again.
+		d.terminal.again = time.Now().Add(retryAfter)
+		d.unread(err)
+		return nil
+	}
 	if _, soft := errors.AsType[readError](err); soft {
 		d.terminal.rest = time.Now().Add(d.cfg.Poll)
 		d.unread(err)
@@ -47,11 +61,12 @@ func (d *Driver) read(ctx context.Context, s *session, before said) error {
 	return err
 }
 
-func (d *Driver) readLog(ctx context.Context, s *session, before said, heard int) error {
+func (d *Driver) readLog(ctx context.Context, s *session, before said, began time.Time) error {
 	log, err := d.snapshot(ctx, s, before)
 	if err != nil {
 		return err
 	}
+	log.began = began
 	after, err := d.counts(ctx, s)
 	if err != nil {
 		return err
@@ -67,7 +82,7 @@ func (d *Driver) readLog(ctx context.Context, s *session, before said, heard int
 		d.learn(func(q *quirks) { q.count = err })
 	}
 	d.wasRead(log, s.classic)
-	return d.settle(ctx, s, heard, log.find)
+	return d.settle(ctx, s, began, func(told sighting) bool { return log.find(told, len(d.terminal.log)) })
 }
 
 // snapshot reads the log and finds out how it is to be read.
@@ -107,7 +122,7 @@ func (d *Driver) snapshot(ctx context.Context, s *session, count said) (*snapsho
 	}
 	if log.layout = guess.Layout; log.layout != t.layout {
 		d.log.Info("layout of the log", "bytes", log.layout, "before", t.layout, "reason", guess.Reason)
-		t.layout, t.log = log.layout, nil
+		t.layout, t.log, t.held = log.layout, nil, nil
 	}
 	log.hashes = make([]uint64, 0, len(records)/log.layout.Size())
 	for raw := range slices.Chunk(records, log.layout.Size()) {
@@ -118,8 +133,9 @@ func (d *Driver) snapshot(ctx context.Context, s *session, count said) (*snapsho
 	return log, nil
 }
 
-// handOver emits the records that were not emitted before. What is durable is
-// noted batch by batch, so that the next read goes on where this one fails.
+// handOver emits the records that are settled and were not emitted before. What
+// is durable is noted batch by batch, so that the next read goes on where this
+// one fails.
 func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count said) error {
 	t := &d.terminal
 	done := overlap(t.log, log.hashes)
@@ -128,8 +144,14 @@ func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count 
 		d.learn(func(q *quirks) { q.cleared++ })
 	}
 	size := max(log.layout.Size(), 1)
+	settled, held := d.settled(log, done)
+	end := len(log.records)
+	if len(held) > 0 {
+		end = settled * size // without the rest behind the last whole record
+	}
+	t.held = nil
 	var punches []attendance.Punch
-	for part := range slices.Chunk(log.records[done*size:], batchSize*size) {
+	for part := range slices.Chunk(log.records[done*size:end], batchSize*size) {
 		records, bad, err := zk.ParseRecords(part, log.layout)
 		if err != nil {
 			return err
@@ -138,17 +160,47 @@ func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count 
 			return err
 		}
 		punches = d.punches(punches[:0], records, bad, log)
-		if err := d.emit(ctx, punches); err != nil {
+		done += len(part) / size
+		deliver := func(ctx context.Context) error {
+			if err := d.emit(ctx, punches); err != nil {
+				return err
+			}
+			for _, r := range records {
+				t.recent.add(sighting{r.PIN, r.At})
+			}
+			d.damaged(bad)
+			t.log = log.hashes[:done]
+			return nil
+		}
+		if err := deliver(ctx); err != nil {
+			if ctx.Err() == nil {
+				t.stalled = deliver
+			}
 			return err
 		}
-		for _, r := range records {
-			t.recent.add(sighting{r.PIN, r.At})
-		}
-		d.damaged(bad)
-		done += len(part) / size
-		t.log = log.hashes[:done]
 	}
-	t.log = log.hashes
+	t.log, t.held = log.hashes[:settled], held
+	if len(held) > 0 {
+		t.again = time.Now().Add(settleWithin)
+	}
+	return nil
+}
+
+// retry hands over again what could not be made durable. The terminal has no
+// part in it: however long the journal takes nothing, its log is read once, and
+// again when the journal takes what was read then.
+func (d *Driver) retry(ctx context.Context) error {
+	t := &d.terminal
+	err := t.stalled(ctx)
+	switch {
+	case err == nil:
+		t.stalled, t.again = nil, time.Now() // the log goes on behind it
+	case ctx.Err() != nil:
+		return err
+	default:
+		t.again = time.Now().Add(retryAfter)
+		d.unread(err)
+	}
 	return nil
 }
 
@@ -183,10 +235,11 @@ func (d *Driver) punches(to []attendance.Punch, records []zk.Record, bad []zk.Ba
 	return to
 }
 
-// find reports whether the log has somebody's record of about that time. It
-// reads all of it.
-func (log *snapshot) find(told sighting) bool {
-	for part := range slices.Chunk(log.records, batchSize*max(log.layout.Size(), 1)) {
+// find reports whether the first n records of the log have somebody's of about
+// that time. It reads all of them.
+func (log *snapshot) find(told sighting, n int) bool {
+	size := max(log.layout.Size(), 1)
+	for part := range slices.Chunk(log.records[:n*size], batchSize*size) {
 		records, _, err := zk.ParseRecords(part, log.layout)
 		if err == nil && slices.ContainsFunc(records, func(r zk.Record) bool { return told.near(sighting{r.PIN, r.At}) }) {
 			return true

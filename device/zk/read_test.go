@@ -40,7 +40,7 @@ func TestShapes(t *testing.T) {
 					}
 					_, e := f.punch("101")
 					f.send(e)
-					r.pass(time.Second)
+					r.pass(settleWithin)
 					if len(r.store.list()) != n+1 || f.acknowledged() != 1 {
 						t.Errorf("after an event: %d punches, %d acknowledged", len(r.store.list()), f.acknowledged())
 					}

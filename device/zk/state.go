@@ -133,14 +133,18 @@ func (d *Driver) wasRead(log *snapshot, classic bool) {
 	}
 }
 
-// unread notes why the log can't be read.
+// unread notes why nothing comes of the log though the connection is sound.
 func (d *Driver) unread(err error) {
 	d.mu.Lock()
 	known := d.readErr != nil && d.readErr.Error() == err.Error()
 	d.linkErr, d.readErr = nil, err
 	d.mu.Unlock()
+	what := "the log can't be read"
+	if d.terminal.stalled != nil {
+		what = "punches wait, and nothing is read until they are durable"
+	}
 	if !known {
-		d.log.Warn("the log can't be read", "error", err)
+		d.log.Warn(what, "error", err)
 	}
 }
 

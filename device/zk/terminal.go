@@ -1,9 +1,11 @@
 package zk
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/zk"
 )
 
@@ -23,11 +25,19 @@ const (
 type terminal struct {
 	identity string // in keys; empty if no terminal was seen yet
 	skew     *time.Duration
-	layout   zk.Layout // 0: no record was seen yet
+	face     attendance.LocalTime // of its clock, as last told; 0 if it can't be read
+	layout   zk.Layout            // 0: no record was seen yet
 
 	// log has a hash for each record of the log that is durable, in the order
 	// in which the last read found them.
-	log   []uint64
+	log []uint64
+	// held are the records behind those that were in the last read and are not
+	// settled yet, and again is when they are to be looked at.
+	held  []unsettled
+	again time.Time
+	// stalled hands over again what could not be made durable, nil if all was.
+	stalled func(ctx context.Context) error
+
 	polls int  // since the last read
 	lies  bool // its count of the log was wrong once
 	// rest is when the log may be read again without a reason to be sure of.

@@ -86,7 +86,7 @@ type Driver struct {
 	state   device.State // all but LastError, LastHeard and Notes
 	quirks  quirks
 	linkErr error // why there is no connection
-	readErr error // why the log can't be read though there is one
+	readErr error // why nothing comes of the log though there is one
 }
 
 var (
@@ -214,12 +214,14 @@ func (d *Driver) converse(ctx context.Context, s *session) error {
 	if err := d.clock(ctx, s); err != nil {
 		return err
 	}
-	said, err := d.counts(ctx, s)
-	if err != nil {
-		return err
-	}
-	if err := d.read(ctx, s, said); err != nil {
-		return err
+	if d.terminal.stalled == nil {
+		said, err := d.counts(ctx, s)
+		if err != nil {
+			return err
+		}
+		if err := d.read(ctx, s, said); err != nil {
+			return err
+		}
 	}
 	if d.cfg.Live {
 		if err := d.listen(ctx, s); err != nil {

@@ -40,6 +40,7 @@ type meter struct {
 	seen           bool // prev is set
 	steps, rising  int  // from one time to the next, and those not back
 	lately         int  // records of the last 400 days
+	distinct       int  // records that do not repeat the one before
 }
 
 // weigh is the cost of a record, whether it can be one (a real date, a person,
@@ -53,6 +54,7 @@ func (m *meter) weigh(b []byte) (cost int, possible, sane bool) {
 		m.step(m.prev)
 		return len(b), true, m.sane
 	}
+	m.distinct++
 	f := m.layout.fields(b)
 	at, ok := unpack(f.time)
 	cost = m.timeCost(at, ok) + verifyCost(f.verify) + stateCost(f.state)

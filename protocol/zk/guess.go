@@ -44,6 +44,8 @@ const (
 	farConfidence = 64
 	// enough records tell a layout though their codes or dates are odd.
 	enough = 10
+	// fewest tell a layout without PINs as text: each is few bytes.
+	fewest = 3
 )
 
 // weighed is what one layout makes of a log.
@@ -56,6 +58,7 @@ type weighed struct {
 	possible, sane int
 	steps, rising  int  // from one time to the next, and those not back
 	lately         int  // records of the last 400 days
+	distinct       int  // records that do not repeat the one before
 	rest           bool // the log ends within a record
 	counted        bool // it has as many records as the terminal says
 }
@@ -83,11 +86,14 @@ func (w weighed) plausible() bool {
 		return known && faults == 0
 	case !known:
 		return faults == 0
-	case w.all < enough, w.layout < Layout40, w.layout == LayoutMA300:
+	case w.all < enough, !w.hasText():
 		damaged = faults
 	}
 	return damaged <= max(w.all/5, 1)
 }
+
+// hasText says that the records have the PIN as text.
+func (w weighed) hasText() bool { return w.layout >= Layout40 && w.layout != LayoutMA300 }
 
 // text says that the log is made of whole records of a described layout with PINs
 // as text, all possible. So much of them is zeros and text that a few are enough
@@ -139,7 +145,12 @@ func GuessLayout(records []byte, h Hints) (Guess, error) {
 	if doubt {
 		confidence, rival = 0, doubted.String()
 	}
-	if confidence >= minConfidence {
+	tooFew := !best.hasText() && best.distinct < fewest && best.layout != h.Before
+	switch {
+	case confidence < minConfidence:
+	case tooFew:
+		return Guess{}, fmt.Errorf("zk: an attendance log of %d bytes may be %v, which %d different records or more can tell: %w", len(records), best, fewest, protocol.ErrUnsupported)
+	default:
 		return Guess{best.layout, confidence, fmt.Sprintf("%v; the next is %s", best, rival)}, nil
 	}
 	for _, w := range all {
@@ -185,11 +196,16 @@ func weighAll(records []byte, h Hints) []weighed {
 // doubtful gives a reading because of which the cheapest is not to be taken
 // without a better reason: the layout of before; one that is nearly as cheap
 // and has the number of records that the terminal says; records of an MA300,
-// one after the other in time, of which two can look like one of 16 bytes; or
-// records of which some are of the last days, where the cheapest has none.
+// one after the other in time, of which two can look like one of 16 bytes; one
+// of 16 bytes, which can look like two of an MA300; records of 8 bytes, of which
+// a few can look like those of an MA300; or records of which some are of the last
+// days, where the cheapest has none.
 func doubtful(best weighed, others []weighed, h Hints) (weighed, bool) {
 	for _, w := range others {
 		if best.lately == 0 && w.possible == w.all && 4*w.lately >= w.all && best.layout != h.Before {
+			return w, true
+		}
+		if best.layout == LayoutMA300 && w.layout == Layout8 && best.distinct < enough && w.possible == w.all && 4*w.cost <= 5*best.cost && best.layout != h.Before {
 			return w, true
 		}
 		if !w.plausible() {
@@ -197,6 +213,7 @@ func doubtful(best weighed, others []weighed, h Hints) (weighed, bool) {
 		}
 		switch {
 		case best.layout == Layout16 && w.inOrder(),
+			best.layout == LayoutMA300 && w.layout == Layout16 && best.layout != h.Before && (!best.inOrder() || 4*w.cost <= 5*best.cost),
 			w.layout == h.Before && best.layout != h.Before,
 			w.counted && !best.counted && 4*w.cost <= 5*best.cost && best.layout != h.Before:
 			return w, true
@@ -236,6 +253,6 @@ func weigh(records []byte, l Layout, h Hints) weighed {
 			w.sane++
 		}
 	}
-	w.steps, w.rising, w.lately = m.steps, m.rising, m.lately
+	w.steps, w.rising, w.lately, w.distinct = m.steps, m.rising, m.lately, m.distinct
 	return w
 }

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/punchd/punchd/cmd/internal/config"
+	"github.com/punchd/punchd/sync/journal"
 )
 
 // searched is how many records are looked at in one go, from the newest back.
@@ -28,6 +30,11 @@ func (g *Gateway) lastSerial(ctx context.Context, terminal string) (string, erro
 		serial := ""
 		for at := from; at < to; {
 			items, next, err := g.journal.Pending(ctx, at, int(to-at))
+			if u, ok := errors.AsType[*journal.Undecodable](err); ok {
+				// Of a newer program, say. The terminals must not wait for it; at
+				// worst one takes the serial number of the punch before.
+				items, next, err = nil, u.Seq+1, nil
+			}
 			if err != nil {
 				return "", fmt.Errorf("gateway: look for the last punch of %s: %w", terminal, err)
 			}

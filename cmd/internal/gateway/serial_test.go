@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/punchd/punchd/firmware-sim/rig"
 	"github.com/punchd/punchd/firmware-sim/terminal/zk"
 	"github.com/punchd/punchd/protocol/attendance"
+	"github.com/punchd/punchd/sync/ledger"
 )
 
 // punchesOf makes n punches of a terminal. No two of all tests are one fact.
@@ -62,6 +65,43 @@ func TestLastSerial(t *testing.T) {
 		want("never", "")
 		s.stop()
 		s.start()
+	}
+}
+
+// TestLastSerialUndecodable holds that a record that this program can't decode
+// keeps no terminal from being read: the search goes on beside it.
+func TestLastSerialUndecodable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rig.Scene{Seed: 21, Reader: true, ReaderPace: time.Hour})
+	s.start()
+	put := func(list []attendance.Punch) {
+		t.Helper()
+		if err := s.gateway.accept(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(punchesOf("old", "A0", 0, 3))
+	s.stop()
+	l, err := ledger.Open(ledger.Config{Dir: filepath.Join(s.config().Gateway.DataDir, "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := ledger.Entry{Kind: attendance.RecordPunch, Payload: []byte{0xff, 0xff, 0xff}}
+	_, err = l.Append([]ledger.Entry{odd, odd})
+	if err := errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	put(punchesOf("new", "N0", 100, 3))
+	for range 2 { // the second time they are far from the newest
+		for id, serial := range map[string]string{"old": "A0", "new": "N0", "never": ""} {
+			if got, err := s.gateway.lastSerial(t.Context(), id); got != serial || err != nil {
+				t.Errorf("%s: %q, %v; want %q", id, got, err, serial)
+			}
+		}
+		for i := range 5 {
+			put(punchesOf("new", "N0", 1000+1000*i, 1000))
+		}
 	}
 }
 
