@@ -29,13 +29,41 @@ type follower struct {
 	end position // as of the last look; a nil segment before the first
 }
 
-// look finds the end. What it takes for damage may be a batch that is just
-// being written, so it only says how far a reader may go; the reader then
+// look finds the end, and says only how far a reader may go: the reader then
 // reads these bytes again, and what is missing of them is damage.
+//
+// A file is read in pieces, so that a batch that is being written may be missed
+// in one piece and be proved to be durable by a later batch in the next. What is
+// seen for the first time as missing is therefore looked for again: whatever a
+// look proves was written whole before the look after it began.
 func (f *follower) look() (view, error) {
+	for sure, tries := f.end.seq, 0; ; tries++ {
+		lay, s, err := f.scan()
+		if err != nil || s == nil {
+			return view{}, err
+		}
+		i := slices.IndexFunc(s.damage, func(d Damage) bool { return d.Last >= sure })
+		if i < 0 {
+			f.end = s.proved
+			f.end.seq = s.next
+			return view{lay.id, lay.segments, f.end}, nil
+		}
+		if tries == maxLooks { // the next call looks on
+			return view{lay.id, lay.segments, f.end}, nil
+		}
+		sure = s.next
+	}
+}
+
+// maxLooks bounds how often the end is looked for while it moves. Each further
+// one is needed only if all before it fell on a batch being written.
+const maxLooks = 20
+
+// scan reads from the last end on; it gives nil where there is no ledger yet.
+func (f *follower) scan() (*layout, *scan, error) {
 	lay, err := readLayout(f.fs, f.dir, nil)
 	if err != nil || len(lay.segments) == 0 {
-		return view{}, err
+		return nil, nil, err
 	}
 	from := lay.start(0, len(lay.segments)-1)
 	i := slices.IndexFunc(lay.segments, func(s *segment) bool { return f.end.segment != nil && s.first == f.end.segment.first })
@@ -43,12 +71,7 @@ func (f *follower) look() (view, error) {
 		from = start{position{lay.segments[i], f.end.off, f.end.seq}, false}
 	}
 	s, err := scanTail(f.fs, f.dir, lay, from, 0)
-	if err != nil {
-		return view{}, err
-	}
-	f.end = s.proved
-	f.end.seq = s.next
-	return view{lay.id, lay.segments, f.end}, nil
+	return lay, s, err
 }
 
 // Scan calls visit for every frame of a ledger from a sequence on, without the
