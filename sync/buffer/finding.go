@@ -40,7 +40,7 @@ func parseFinding(k []byte) (f Finding, err error) {
 }
 
 // maxFindings bounds how many findings are read.
-const maxFindings = 1000
+const maxFindings = 10_000
 
 // Findings are those noted and not forgotten, by kind and sequence.
 func (b *Buffer) Findings() (all []Finding, err error) {

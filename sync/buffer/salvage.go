@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,33 +64,56 @@ func (b *Buffer) Salvage(id ledger.Identity, first, last uint64) (*Salvage, erro
 
 // search notes the frames in a file.
 func (s *Salvage) search(path string, first, last uint64) error {
-	fi, err := os.Lstat(path)
-	if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxSalvage || len(s.paths) > 1<<15 {
-		return err
+	if len(s.paths) > 1<<15 {
+		return nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := readSuspect(path)
 	if err != nil {
 		return err
 	}
 	found := len(s.places)
-	for off := 0; off+minFrame <= len(b); {
-		// The cheap checks first: nearly no place is that of a frame.
-		if seq := binary.LittleEndian.Uint64(b[off+8:]); seq < first || seq > last || b[off+16] == 0 {
-			off++
-			continue
-		}
-		f, size, err := s.id.ParseFrame(b[off:])
-		if err != nil {
-			off++
-			continue
-		}
-		s.places = append(s.places, place{f.Seq, int64(off), uint32(size), uint16(len(s.paths))})
-		off += size
+	for seq, at := range frames(b, &s.id, first, last) {
+		s.places = append(s.places, place{seq, int64(at.off), uint32(at.size), uint16(len(s.paths))})
 	}
 	if len(s.places) > found {
 		s.paths = append(s.paths, path)
 	}
 	return nil
+}
+
+// readSuspect reads a file of a buffer moved aside, nothing if it is none of
+// Badger's.
+func readSuspect(path string) ([]byte, error) {
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxSalvage {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+// span is where a frame stands.
+type span struct{ off, size int }
+
+// frames finds the frames of a ledger from first to last, wherever they stand.
+func frames(b []byte, id *ledger.Identity, first, last uint64) iter.Seq2[uint64, span] {
+	return func(yield func(uint64, span) bool) {
+		for off := 0; off+minFrame <= len(b); {
+			// The cheap checks first: nearly no place is that of a frame.
+			if seq := binary.LittleEndian.Uint64(b[off+8:]); seq < first || seq > last || b[off+16] == 0 {
+				off++
+				continue
+			}
+			f, size, err := id.ParseFrame(b[off:])
+			if err != nil {
+				off++
+				continue
+			}
+			if !yield(f.Seq, span{off, size}) {
+				return
+			}
+			off += size
+		}
+	}
 }
 
 // minFrame is the size of a frame without a payload.

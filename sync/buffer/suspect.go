@@ -8,17 +8,21 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/punchd/punchd/sync/ledger"
 )
 
 // Suspect is a buffer that could not be used and was moved aside.
 type Suspect struct {
 	Path   string
 	Reason string // empty if it was not kept
+	Ledger string // id of the ledger it belongs to, empty if it is not known
 }
 
 const (
 	suspectMark = ".suspect-"
 	reasonName  = "reason.txt" // in the directory moved aside
+	ledgerName  = "ledger.txt" // there too: the ledger's id in hex
 )
 
 // Reset moves the buffer aside for a reason and begins a new one.
@@ -32,6 +36,7 @@ func (b *Buffer) Reset(reason string) error {
 		}
 		b.db = nil
 	}
+	of := b.Ledger()
 	path := b.dir + suspectMark + time.Now().UTC().Format("20060102T150405.000000000Z")
 	b.log.Error("the buffer can't be used; it is moved aside and made anew from the ledger", "reason", reason, "moved", path)
 	if err := os.Rename(b.dir, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -41,6 +46,9 @@ func (b *Buffer) Reset(reason string) error {
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 		if err := os.WriteFile(filepath.Join(path, reasonName), []byte(reason), 0o600); err != nil {
 			b.log.Warn("why the buffer was moved aside can't be kept", "err", err)
+		}
+		if of != (ledger.Identity{}) {
+			b.keepLedger(path, of)
 		}
 	}
 	return b.open()
@@ -61,7 +69,7 @@ func (b *Buffer) Suspects() ([]Suspect, error) {
 			text, _ := os.ReadFile(filepath.Join(p, reasonName))
 			reason = string(text)
 		}
-		all = append(all, Suspect{p, reason})
+		all = append(all, Suspect{p, reason, ledgerOf(p)})
 	}
 	return all, nil
 }
@@ -80,19 +88,4 @@ func suspectPaths(dir string) ([]string, error) {
 		}
 	}
 	return paths, nil
-}
-
-// PruneSuspects removes the buffers moved aside but the newest. It may be
-// called only when they hold nothing that is not in this buffer too.
-func (b *Buffer) PruneSuspects() error {
-	paths, err := suspectPaths(b.dir)
-	if err != nil {
-		return err
-	}
-	for _, p := range paths[:max(0, len(paths)-1)] {
-		if err := os.RemoveAll(p); err != nil {
-			return fmt.Errorf("buffer: remove an old suspect buffer: %w", err)
-		}
-	}
-	return nil
 }

@@ -452,19 +452,34 @@ func withBuffer(t *testing.T, dir string, do func(*buffer.Buffer)) {
 	}
 }
 
-// TestSuspectsDoNotPileUp: of the buffers moved aside the newest is kept.
+// TestSuspectsDoNotPileUp: of the buffers moved aside the newest is kept, and
+// what can't be told to be of this ledger.
 func TestSuspectsDoNotPileUp(t *testing.T) {
 	t.Parallel()
 	dir := filledDir(t)
+	suspects := func() []buffer.Suspect {
+		j := mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10})
+		s := mustStats(t, j)
+		closeJournal(t, j)
+		for _, x := range s.Suspects {
+			wantProblem(t, &s, x.Path, map[bool]string{true: "can't be told", false: "may be removed"}[x.Ledger == ""])
+		}
+		return s.Suspects
+	}
 	for range 3 {
-		if err := errors.Join(os.RemoveAll(filepath.Join(dir, bufferDir)), os.WriteFile(filepath.Join(dir, bufferDir), []byte("a file"), 0o600)); err != nil {
+		spoilBuffer(t, dir)
+		if left := suspects(); len(left) != 1 || left[0].Ledger == "" {
+			t.Errorf("left %v", left)
+		}
+	}
+	at := filepath.Join(dir, bufferDir)
+	for n := range 2 {
+		if err := errors.Join(os.RemoveAll(at), os.WriteFile(at, []byte("a file"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		closeJournal(t, mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10}))
-	}
-	left, err := filepath.Glob(filepath.Join(dir, bufferDir+".suspect-*"))
-	if err != nil || len(left) != 1 {
-		t.Errorf("left %v, %v", left, err)
+		if left := suspects(); len(left) != 2+n || left[1+n].Ledger != "" {
+			t.Errorf("left %v", left)
+		}
 	}
 }
 

@@ -39,8 +39,9 @@ type Config struct {
 	// taken until there is room again, and with less than half of it the journal
 	// is not opened.
 	Reserve uint64
-	FS      disk.FS      // of the ledger; nil is disk.OS
-	Log     *slog.Logger // nil is silent
+	FS      disk.FS                          // of the ledger; nil is disk.OS
+	free    func() (free uint64, known bool) // asked in place of the system if not nil, by tests
+	Log     *slog.Logger                     // nil is silent
 }
 
 // ErrClosed says that the journal was closed.
@@ -107,6 +108,9 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		queue: make(chan *request, 256), pipe: newPipe(), failed: make(chan struct{}),
 		sinks: map[string]*sink{}, applied: newProgress(0),
 	}
+	if cfg.free != nil {
+		j.gate.free = cfg.free
+	}
 	j.feeds.j = j
 	if err := j.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, j.release())
@@ -139,19 +143,42 @@ func makeDir(dir string) error {
 func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 	j.found.checkModes(j.log, cfg.Dir)
 	// Asked for the buffer first: it may not even be opened on a full disk.
-	if j.buffer, err = buffer.Open(buffer.Config{
-		Dir: filepath.Join(cfg.Dir, bufferDir), Room: func() error { return j.gate.room(0) }, Log: cfg.Log,
-	}); err != nil {
+	for _, step := range []func() error{
+		func() (err error) {
+			j.buffer, err = buffer.Open(buffer.Config{
+				Dir: filepath.Join(cfg.Dir, bufferDir), Room: func() error { return j.gate.room(0) }, Log: cfg.Log,
+			})
+			return err
+		},
+		func() error { return j.openLedger(cfg) },
+		j.agree,
+		func() error { return j.replay(ctx) },
+	} {
+		if err := j.withRoom(ctx, cfg, step); err != nil {
+			return err
+		}
+	}
+	if err := j.recall(); err != nil {
 		return err
 	}
-	j.ledger, err = ledger.Open(ledger.Config{
-		Dir: filepath.Join(cfg.Dir, LedgerDir), SegmentSize: cfg.SegmentSize, FS: cfg.FS, Log: cfg.Log,
-		Floor: j.buffer.Applied(), FloorOf: j.buffer.Ledger(), Room: func(n int64) error { return j.gate.room(uint64(n)) },
-	})
-	if err != nil {
+	id, next := j.ledger.Identity(), j.ledger.Next()
+	if err := j.buffer.TellSuspects(id); err != nil {
 		return err
 	}
-	j.found.opened(j.log, j.ledger.Report())
+	if j.found.whole() { // else one of those moved aside may be the only copy
+		if err := j.buffer.PruneSuspects(id, next); err != nil {
+			return err
+		}
+	}
+	for name, s := range j.buffer.Sinks() {
+		j.sinks[name] = newSink(name, s.Cursor)
+	}
+	j.durable = newProgress(next)
+	return nil
+}
+
+// agree makes the buffer one of the ledger.
+func (j *Journal) agree() (err error) {
 	switch id, of := j.ledger.Identity(), j.buffer.Ledger(); {
 	case j.buffer.Fresh():
 	case id != of:
@@ -162,25 +189,7 @@ func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 	if err == nil && j.buffer.Fresh() {
 		err = j.buffer.Begin(j.ledger.Identity())
 	}
-	if err == nil {
-		err = j.replay(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	if err := j.recall(); err != nil {
-		return err
-	}
-	if j.found.whole() { // else one of those moved aside may be the only copy
-		if err := j.buffer.PruneSuspects(); err != nil {
-			return err
-		}
-	}
-	for name, s := range j.buffer.Sinks() {
-		j.sinks[name] = newSink(name, s.Cursor)
-	}
-	j.durable = newProgress(j.ledger.Next())
-	return nil
+	return err
 }
 
 // Close takes no more, waits until all that was accepted is durable and

@@ -48,7 +48,9 @@ func (f *findings) cantDecode(seq uint64) {
 	}
 	u := buffer.Finding{Kind: buffer.FoundUndecodable, First: seq, Last: seq}
 	full := len(f.undecodable) >= maxFindings
-	if !full {
+	if full {
+		f.dropped = true
+	} else {
 		f.undecodable = append(f.undecodable, u)
 	}
 	f.mu.Unlock()
@@ -99,16 +101,24 @@ func (j *Journal) recall() error {
 			return fmt.Errorf("journal: look again at records %d to %d: %w", b.First, b.Last, err)
 		}
 	}
-	now := j.found.all()
+	now, kept := j.found.all(), map[buffer.Finding]bool{}
+	for _, b := range old {
+		kept[b] = true
+	}
 	for _, b := range now {
-		if !slices.Contains(old, b) {
+		if !kept[b] {
 			if err := j.buffer.Note(b); err != nil {
 				return err
 			}
 		}
 	}
-	old = slices.DeleteFunc(old, func(b buffer.Finding) bool { return slices.Contains(now, b) })
-	if len(old) > 0 {
+	have := map[buffer.Finding]bool{}
+	for _, b := range now {
+		have[b] = true
+	}
+	old = slices.DeleteFunc(old, func(b buffer.Finding) bool { return have[b] })
+	// If some did not fit into memory, what is not there is not cured for that.
+	if len(old) > 0 && !j.found.dropped {
 		if err := j.buffer.Forget(old...); err != nil {
 			return err
 		}
@@ -138,8 +148,12 @@ func (j *Journal) lookAgain(b buffer.Finding) error {
 		if err != nil {
 			j.found.mu.Lock()
 			defer j.found.mu.Unlock()
-			if !slices.Contains(j.found.undecodable, b) && len(j.found.undecodable) < maxFindings {
+			switch {
+			case slices.Contains(j.found.undecodable, b):
+			case len(j.found.undecodable) < maxFindings:
 				j.found.undecodable = append(j.found.undecodable, b)
+			default:
+				j.found.dropped = true
 			}
 		}
 		return nil
@@ -180,6 +194,11 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 		s.Undecodable += u.Last - u.First + 1
 	}
 	say := func(format string, args ...any) { s.Problems = append(s.Problems, fmt.Sprintf(format, args...)) }
+	more := func(what string, n int) {
+		if n > maxShown {
+			say("%s: %d more stretches of records, which the log names", what, n-maxShown)
+		}
+	}
 	if s.Failure != nil {
 		say("nothing is accepted any more: %v", s.Failure)
 	}
@@ -189,22 +208,38 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 	for i := range s.Lost {
 		say("lost: %v, and there is no second copy", &s.Lost[i])
 	}
+	more("lost", len(j.found.said.Lost))
 	for i := range s.Damage {
 		say("damaged: %v", &s.Damage[i])
 	}
-	for _, u := range j.found.undecodable {
+	more("damaged", len(j.found.said.Damage))
+	for _, u := range j.found.undecodable[:min(len(j.found.undecodable), maxShown)] {
 		say("records %d to %d can't be decoded by this program; sinks stop before them, a newer program may read them", u.First, u.Last)
 	}
+	more("not to be decoded", len(j.found.undecodable))
 	for _, h := range s.Headers {
 		say("ledger segment %s", h)
 	}
 	for _, x := range s.Suspects {
-		why := ""
-		if x.Reason != "" {
-			why = " (" + x.Reason + ")"
-		}
-		say("a buffer could not be used and was moved to %s%s; if no records are lost, it may be removed", x.Path, why)
+		say("%s", suspectProblem(&x, s.Ledger))
 	}
 	s.Problems = append(s.Problems, j.found.open...)
 	return nil
+}
+
+// suspectProblem says what to do with a buffer that was moved aside.
+func suspectProblem(x *buffer.Suspect, own string) string {
+	why := ""
+	if x.Reason != "" {
+		why = " (" + x.Reason + ")"
+	}
+	what := "if no records are lost, it may be removed"
+	switch x.Ledger {
+	case own:
+	case "":
+		what = "which ledger it belongs to can't be told, so it is kept; remove it if no records are lost and there never was another ledger here"
+	default:
+		what = fmt.Sprintf("it belongs to ledger %s, not to this one (%s), and may hold the only copy of its records; keep it until that ledger is safe elsewhere", x.Ledger, own)
+	}
+	return fmt.Sprintf("a buffer could not be used and was moved to %s%s; %s", x.Path, why, what)
 }

@@ -16,7 +16,10 @@ import (
 // needs no buffer, so that a command can tell it beside a running daemon, and
 // without one.
 type Refusals struct {
-	sinks map[string]*refusals
+	// Undecodable counts records of sinks' answers that this program can't
+	// decode. They are passed over, as the buffer does: what they say is missing.
+	Undecodable int
+	sinks       map[string]*refusals
 }
 
 type refusals struct {
@@ -66,7 +69,8 @@ func (r *Refusals) take(f ledger.Frame) error {
 	}
 	rec, err := record(&f)
 	if err != nil {
-		return err
+		r.Undecodable++
+		return nil
 	}
 	switch rec := rec.(type) {
 	case *attendance.Settled:

@@ -25,7 +25,8 @@ type stretch struct {
 }
 
 // replay applies to the buffer what the ledger has and it has not: all, if it
-// is new. Reading and decoding go on beside the writing.
+// is new. Reading and decoding go on beside the writing. After an error it may
+// be called again, and goes on where the buffer stands.
 func (j *Journal) replay(ctx context.Context) error {
 	from, to := j.buffer.Applied(), j.ledger.Next()
 	if from == to {

@@ -71,10 +71,7 @@ func (j *Journal) revival(ctx context.Context, s *sink, by *attendance.Operator,
 		if !found {
 			return nil, fmt.Errorf("record %d %w for sink %s", seq, ErrNotDead, s.name)
 		}
-		why, err := j.reason(d.At, seq)
-		if err != nil {
-			return nil, err
-		}
+		why := j.reason(d.At, seq)
 		p := &attendance.Parked{Sink: s.name, Seq: seq, Reason: cut("sent again by an operator; it was dead: " + why), RetryAfter: 1}
 		if err := t.add(p, entry{parked: p, at: t.now}); err != nil {
 			return nil, err

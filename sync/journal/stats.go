@@ -35,8 +35,8 @@ type Stats struct {
 
 	// What is wrong, or was when the journal was opened.
 	Torn     *ledger.Torn     // the batch that was never finished, nil if there was none
-	Damage   []ledger.Damage  // stretches of the ledger that can't be read
-	Lost     []ledger.Damage  // those of which there is no second copy either
+	Damage   []ledger.Damage  // stretches of the ledger that can't be read, the first 100
+	Lost     []ledger.Damage  // those of which there is no second copy either, the first 100
 	Headers  []string         // segment headers that are damaged or don't belong
 	Copies   uint64           // records read from their second copy, since Open
 	Suspects []buffer.Suspect // buffers that were moved aside
@@ -134,11 +134,7 @@ func (j *Journal) ListParked(ctx context.Context, sink string, from uint64, max 
 	}
 	var out []ParkedPunch
 	for _, p := range all {
-		reason, err := j.reason(p.At, p.Seq)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ParkedPunch{p.Seq, reason, p.Since, p.Until, p.Tries})
+		out = append(out, ParkedPunch{p.Seq, j.reason(p.At, p.Seq), p.Since, p.Until, p.Tries})
 	}
 	return out, nil
 }
@@ -162,39 +158,34 @@ func (j *Journal) ListDead(ctx context.Context, sink string, from uint64, max in
 	}
 	var out []DeadPunch
 	for _, d := range all {
-		reason, err := j.reason(d.At, d.Seq)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, DeadPunch{d.Seq, reason})
+		out = append(out, DeadPunch{d.Seq, j.reason(d.At, d.Seq)})
 	}
 	return out, nil
 }
 
-// reason reads from the record at a sequence why a punch is parked or dead.
-func (j *Journal) reason(at, seq uint64) (string, error) {
+// reason reads from the record at a sequence why a punch is parked or dead. It
+// is no more than text, so that a record of it that can't be read keeps nobody
+// from listing the punch or from sending it again.
+func (j *Journal) reason(at, seq uint64) string {
 	f, err := j.frame(at)
-	if d, ok := err.(*ledger.Damage); ok {
-		return fmt.Sprintf("(not readable: %v)", d), nil
-	}
 	if err != nil {
-		return "", err
+		return fmt.Sprintf("(not readable: %v)", err)
 	}
 	rec, err := record(&f)
 	if err != nil {
-		return "", err
+		return fmt.Sprintf("(not readable: %v)", err)
 	}
 	switch r := rec.(type) {
 	case *attendance.Parked:
-		return r.Reason, nil
+		return r.Reason
 	case *attendance.Settled:
 		for _, d := range r.Dead {
 			if d.Seq == seq {
-				return d.Reason, nil
+				return d.Reason
 			}
 		}
 	}
-	return "", fmt.Errorf("journal: record %d says nothing of record %d", at, seq)
+	return fmt.Sprintf("(not readable: record %d says nothing of record %d)", at, seq)
 }
 
 // timing remembers how long the last commits took.
@@ -225,9 +216,14 @@ func (t *timing) latency() (l Latency) {
 	return l
 }
 
-// maxFindings bounds how many stretches of damage are remembered. All of them
-// are logged.
-const maxFindings = 100
+// Bounds of what is remembered, each for one kind of finding. All are logged.
+const (
+	// maxFindings is how many stretches are remembered: as many as the buffer
+	// gives back after a start.
+	maxFindings = 3000
+	// maxShown is how many stretches are told one by one in [Stats].
+	maxShown = 100
+)
 
 // findings collects what is wrong, each thing once.
 type findings struct {
@@ -237,6 +233,7 @@ type findings struct {
 	// write to.
 	undecodable []buffer.Finding
 	open        []string
+	dropped     bool // some did not fit; the buffer keeps them all the same
 	// keep, if not nil, keeps a finding for the next start.
 	keep func(buffer.Finding)
 }
@@ -284,6 +281,8 @@ func (f *findings) add(to *[]ledger.Damage, d *ledger.Damage) bool {
 	}
 	if len(*to) < maxFindings {
 		*to = append(*to, *d)
+	} else {
+		f.dropped = true
 	}
 	return true
 }
@@ -301,6 +300,11 @@ func (f *findings) tell(s *Stats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.Torn, s.Headers = f.said.Torn, f.said.Headers
-	s.Damage, s.Lost = slices.Clone(f.said.Damage), slices.Clone(f.said.Lost)
+	s.Damage, s.Lost = shown(f.said.Damage), shown(f.said.Lost)
 	s.Replayed, s.Rebuilt = f.said.Replayed, f.said.Rebuilt
+}
+
+// shown is a copy of what is told one by one.
+func shown(all []ledger.Damage) []ledger.Damage {
+	return slices.Clone(all[:min(len(all), maxShown)])
 }

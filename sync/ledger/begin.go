@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/punchd/punchd/sync/ledger/disk"
 )
@@ -14,10 +15,17 @@ import (
 // ledger, although records of it are known to be durable.
 var ErrEmpty = errors.New("the ledger's directory is empty")
 
-// makeDir makes the ledger's directory durably. made says that it was not there.
+// makeDir makes the ledger's directory durably. made says that it was not there,
+// or that an earlier start made it and got no further than a spare: a place
+// where a disk is missing holds nothing.
 func (l *Ledger) makeDir() (made bool, err error) {
-	if _, err := l.fs.ReadDir(l.dir); errors.Is(err, fs.ErrNotExist) {
+	names, err := l.fs.ReadDir(l.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		made = true
+	case err == nil:
+		other := func(name string) bool { return name != spareName && name != spareTemp }
+		made = len(names) > 0 && !slices.ContainsFunc(names, other)
 	}
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return made, fmt.Errorf("ledger: %w", err)
@@ -30,14 +38,22 @@ func (l *Ledger) makeDir() (made bool, err error) {
 
 // begin makes the first segment where there is none.
 //
-// If records are known from elsewhere, the segments are lost or not mounted. A
+// If a ledger is known from elsewhere, its segments are lost or not mounted. A
 // directory that is there and empty may be a place where a disk is missing:
 // going on in it would give sequences again that the disk has, so nothing is
 // done until it is there, or the directory is removed, which a place where a
 // disk is mounted does not allow. Without the directory the segments are gone:
-// the same ledger goes on behind what is known, and all before is damage.
+// the same ledger goes on behind what is known, and all before is damage. If it
+// is not known how many records there were, only a new ledger gives none twice.
 func (l *Ledger) begin(cfg Config, made bool) error {
 	if cfg.Floor == 0 || cfg.FloorOf == (Identity{}) {
+		if cfg.Begun && !made {
+			return fmt.Errorf("ledger: %s: %w, but a ledger%s was begun here: mount its disk or put its files back, and start again; "+
+				"if they are lost for good, remove the empty directory, and a new ledger is begun", l.dir, ErrEmpty, named(cfg.FloorOf))
+		}
+		if cfg.Begun {
+			l.log.Error("the ledger's directory was gone, and how many records it had is not known; a new ledger is begun", "dir", l.dir)
+		}
 		rand.Read(l.id.ID[:])
 		rand.Read(l.id.Salt[:])
 		return l.startSegment(0)
@@ -55,6 +71,14 @@ func (l *Ledger) begin(cfg Config, made bool) error {
 		return errors.Join(err, l.fs.Remove(l.dir))
 	}
 	return nil
+}
+
+// named is a ledger's id as it goes into a sentence, nothing if it is not known.
+func named(id Identity) string {
+	if id == (Identity{}) {
+		return ""
+	}
+	return " " + id.String()
 }
 
 // startSegment goes on in a new segment, at a place between two batches.

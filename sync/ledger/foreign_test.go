@@ -152,6 +152,85 @@ func TestDirectoryGone(t *testing.T) {
 	}
 }
 
+// TestDirectoryBegun: a ledger of which only that it was begun is known is not
+// begun again in an empty directory, and is where there is none.
+func TestDirectoryBegun(t *testing.T) {
+	at := t.TempDir()
+	cfg := Config{Dir: at, SegmentSize: MinSegmentSize, Begun: true}
+	for _, id := range []Identity{{}, {ID: [16]byte{7}}} {
+		cfg.FloorOf = id
+		if l, err := Open(cfg); !errors.Is(err, ErrEmpty) || !strings.Contains(err.Error(), "mount") || !strings.Contains(err.Error(), named(id)) {
+			t.Fatalf("an empty directory: %v, %v", l, err)
+		}
+	}
+	if err := os.Remove(at); err != nil {
+		t.Fatal(err)
+	}
+	l := mustOpen(t, cfg)
+	defer closeLedger(t, l)
+	if l.Next() != 0 || l.Identity() == cfg.FloorOf {
+		t.Errorf("ledger %v at %d", l.Identity(), l.Next())
+	}
+}
+
+// TestBeginWasCutShort: a directory that holds a spare was made by a start that
+// ended before the first segment: it is not one whose disk is missing.
+func TestBeginWasCutShort(t *testing.T) {
+	for _, names := range [][]string{{spareName}, {spareTemp}, {spareName, spareTemp}} {
+		at := t.TempDir()
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(at, name), make([]byte, MinSegmentSize), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id := Identity{ID: [16]byte{1}, Salt: [8]byte{2}}
+		l := mustOpen(t, Config{Dir: at, SegmentSize: MinSegmentSize, Floor: 100, FloorOf: id, Begun: true})
+		if l.Identity() != id || l.Next() != 100 {
+			t.Errorf("%v: ledger %v at %d", names, l.Identity(), l.Next())
+		}
+		closeLedger(t, l)
+	}
+	at := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(at, spareName), nil, 0o600), os.WriteFile(filepath.Join(at, "notes.txt"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := Open(Config{Dir: at, SegmentSize: MinSegmentSize, Begun: true}); !errors.Is(err, ErrEmpty) {
+		t.Errorf("with something else in it: %v, %v", l, err)
+	}
+}
+
+// TestSound: only a ledger of which everything can be read is.
+func TestSound(t *testing.T) {
+	whole := filled(t, 64)
+	id := identity(t, whole)
+	if got, next, err := Sound(t.Context(), whole, dir); got != id || next != 64 || err != nil {
+		t.Errorf("%v with %d records, %v", got, next, err)
+	}
+	for name, spoil := range map[string]func(m *disktest.Disk){
+		"a frame":        func(m *disktest.Disk) { spoilByte(m, segmentName(0), headerBlock+frameHeader+1) },
+		"a header":       func(m *disktest.Disk) { spoilByte(m, segmentName(23), 20) },
+		"a segment gone": func(m *disktest.Disk) { m.Remove(dir + "/" + segmentName(0)) },
+		"another ledger": func(m *disktest.Disk) {
+			m.SetBytes(dir+"/"+segmentName(99), filled(t, 64).Bytes(dir+"/"+segmentName(0)))
+		},
+	} {
+		m := whole.Clone()
+		spoil(m)
+		if _, _, err := Sound(t.Context(), m, dir); err == nil {
+			t.Errorf("%s: it is called sound", name)
+		}
+	}
+	if _, _, err := Sound(t.Context(), nil, t.TempDir()); !errors.Is(err, ErrEmpty) {
+		t.Errorf("an empty one: %v", err)
+	}
+}
+
+func spoilByte(m *disktest.Disk, name string, off int) {
+	b := bytes.Clone(m.Bytes(dir + "/" + name))
+	b[off] ^= 1
+	m.SetBytes(dir+"/"+name, b)
+}
+
 // TestErrorsNameTheSegment: a segment was a spare once; its errors don't say so.
 func TestErrorsNameTheSegment(t *testing.T) {
 	at := t.TempDir()

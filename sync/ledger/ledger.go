@@ -26,6 +26,9 @@ type Config struct {
 	// like a batch that was never finished.
 	Floor   uint64
 	FloorOf Identity
+	// Begun says that a ledger was begun in Dir before, even if it is not known
+	// which (FloorOf) or how far it went (Floor).
+	Begun bool
 	// Room, if not nil, is asked before a file of that many bytes is written.
 	// Its error is the answer to whoever needs the file.
 	Room func(bytes int64) error

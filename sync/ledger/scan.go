@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -105,6 +106,29 @@ func Follow(ctx context.Context, dir string, from uint64, every time.Duration, v
 		case <-tick.C:
 		}
 	}
+}
+
+// Sound reads a ledger through, without the lock, and tells which it is and how
+// many records it has. The error says what is wrong with it, if anything is: it
+// is nil only if every header and every record can be read. That the end is
+// missing can't be seen here. A nil fs is disk.OS.
+func Sound(ctx context.Context, fs disk.FS, dir string) (id Identity, next uint64, err error) {
+	if fs == nil {
+		fs = disk.OS
+	}
+	lay, err := readLayout(fs, dir, nil)
+	switch {
+	case err != nil:
+		return id, 0, err
+	case len(lay.headers) > 0:
+		return id, 0, fmt.Errorf("ledger: segment %s", lay.headers[0])
+	case len(lay.segments) == 0:
+		return id, 0, fmt.Errorf("ledger: %s: %w", dir, ErrEmpty)
+	}
+	r := openReader(fs, dir, 0)
+	defer r.Close()
+	err = r.each(ctx, func(Frame) error { return nil }, func(d *Damage) error { return d })
+	return lay.id, r.Seq(), err
 }
 
 // each visits what there is.
