@@ -98,7 +98,8 @@ func newSinksRetry() *cobra.Command {
 		Short: "Send again at once what a sink has parked, and what waits for it",
 		Long: `retry makes every punch due that the sink has parked, and ends its pause if the
 last try has failed. Do so when you have mended what it complained of: an
-employee it did not know, a closed period. The ledger keeps who asked.`,
+employee it did not know, a closed period. If that changes anything, the ledger
+keeps who asked.`,
 		Args: oneArg("sink", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(file)
