@@ -14,7 +14,7 @@ const (
 	RecordPunch      RecordKind = 1
 	RecordSettled    RecordKind = 2 // a sink's answer to a stretch of records
 	RecordParked     RecordKind = 3 // a sink will not take this one yet
-	RecordCheckpoint RecordKind = 4 // signed tree head; payload is a signed note
+	RecordCheckpoint RecordKind = 4 // a signed head of the ledger's tree
 	RecordOperator   RecordKind = 5 // something a person did to the gateway
 	RecordClock      RecordKind = 6 // a measured clock
 	RecordDevice     RecordKind = 7 // a device event
@@ -48,6 +48,15 @@ type Parked struct {
 	RetryAfter time.Duration // zero: when the cause changes
 }
 
+// Checkpoint is a signed head of the tree over the records before it (package
+// checkpoint).
+type Checkpoint struct {
+	Note string
+	// Edge is the tree under that head, as far as it is needed to go on with it:
+	// the hashes of its whole subtrees, the largest first. Its root is the head.
+	Edge [][32]byte
+}
+
 // Operator is something a person did to the gateway.
 type Operator struct {
 	At     time.Time
@@ -79,6 +88,9 @@ func (*Settled) RecordKind() RecordKind { return RecordSettled }
 
 // RecordKind implements [Record].
 func (*Parked) RecordKind() RecordKind { return RecordParked }
+
+// RecordKind implements [Record].
+func (*Checkpoint) RecordKind() RecordKind { return RecordCheckpoint }
 
 // RecordKind implements [Record].
 func (*Operator) RecordKind() RecordKind { return RecordOperator }

@@ -22,6 +22,8 @@ func AppendRecord(dst []byte, r Record) []byte {
 		return appendSettled(dst, r)
 	case *Parked:
 		return appendParked(dst, r)
+	case *Checkpoint:
+		return appendCheckpoint(dst, r)
 	case *Operator:
 		return appendOperator(dst, r)
 	case *ClockReading:
@@ -51,6 +53,8 @@ func DecodeRecord(kind RecordKind, payload []byte) (Record, error) {
 		r, err = decodeSettled(payload)
 	case RecordParked:
 		r, err = decodeParked(payload)
+	case RecordCheckpoint:
+		r, err = decodeCheckpoint(payload)
 	case RecordOperator:
 		r, err = decodeOperator(payload)
 	case RecordClock:

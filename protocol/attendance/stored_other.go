@@ -2,6 +2,7 @@ package attendance
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/punchd/punchd/protocol"
@@ -70,6 +71,34 @@ func decodeParked(b []byte) (*Parked, error) {
 			p.Reason = f.text()
 		case 4:
 			p.RetryAfter = time.Duration(f.int())
+		}
+		return nil
+	})
+}
+
+func appendCheckpoint(b []byte, c *Checkpoint) []byte {
+	b = appendText(b, 1, c.Note)
+	var edge []byte
+	for _, h := range c.Edge {
+		edge = append(edge, h[:]...)
+	}
+	return appendBytes(b, 2, edge)
+}
+
+func decodeCheckpoint(b []byte) (*Checkpoint, error) {
+	c := &Checkpoint{}
+	return c, eachField(b, func(f field) error {
+		switch f.id {
+		case 1:
+			c.Note = f.text()
+		case 2:
+			if len(f.data)%32 != 0 || len(f.data) > 64*32 {
+				return fmt.Errorf("an edge of %d bytes: %w", len(f.data), protocol.ErrMalformed)
+			}
+			c.Edge = nil
+			for h := range slices.Chunk(f.data, 32) {
+				c.Edge = append(c.Edge, [32]byte(h))
+			}
 		}
 		return nil
 	})

@@ -45,8 +45,9 @@ var stored = map[string]Record{
 			Note: "见客户", Photo: &Photo{SHA256: strings.Repeat("ab", 32), Size: 48211}, Challenge: "c", Raw: []byte("eyJ..."),
 		},
 	},
-	"settled": &Settled{Sink: "hq", First: 7, Last: 506, Dead: []Dead{{Seq: 9, Reason: "no such field"}, {Seq: 0}}},
-	"parked":  &Parked{Sink: "hq", Seq: 12, Reason: "unknown employee", RetryAfter: 30 * time.Second},
+	"settled":    &Settled{Sink: "hq", First: 7, Last: 506, Dead: []Dead{{Seq: 9, Reason: "no such field"}, {Seq: 0}}},
+	"parked":     &Parked{Sink: "hq", Seq: 12, Reason: "unknown employee", RetryAfter: 30 * time.Second},
+	"checkpoint": &Checkpoint{Note: "punchd/ledger/00\n2\n", Edge: [][32]byte{{1, 2}, {31: 3}}},
 	"operator": &Operator{
 		At: time.Date(2026, 11, 4, 1, 0, 0, 0, time.UTC), Who: "root", Action: "dead replay", Detail: "hq 9",
 	},
@@ -114,6 +115,8 @@ func TestStoredBadInput(t *testing.T) {
 		{"short key", RecordPunch, appendBytes(nil, 1, []byte("short")), protocol.ErrMalformed},
 		{"lying length", RecordPunch, []byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f}, protocol.ErrMalformed},
 		{"enum out of range", RecordPunch, appendUint(appendBytes(nil, 1, make([]byte, 16)), 2, 256), protocol.ErrMalformed},
+		{"half a hash", RecordCheckpoint, appendBytes(nil, 2, make([]byte, 33)), protocol.ErrMalformed},
+		{"too many hashes", RecordCheckpoint, appendBytes(nil, 2, make([]byte, 65*32)), protocol.ErrMalformed},
 		{"settled backwards", RecordSettled, appendUint(nil, 2, 5), protocol.ErrMalformed},
 		{"too large", RecordPunch, make([]byte, MaxStored+1), protocol.ErrTooLarge},
 	} {

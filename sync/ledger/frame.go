@@ -59,20 +59,64 @@ func frameSize(n int) int {
 // the caller's to bound by [MaxPayload].
 func (id *Identity) AppendFrame(dst []byte, f Frame) []byte {
 	at := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(frameHeader+len(f.Payload)))
+	dst = f.appendLength(dst)
 	dst = append(dst, 0, 0, 0, 0) // the check sum
-	dst = binary.LittleEndian.AppendUint64(dst, f.Seq)
-	dst = append(dst, byte(f.Kind), f.Flags)
-	dst = binary.LittleEndian.AppendUint16(dst, f.KeyID)
-	dst = binary.LittleEndian.AppendUint16(dst, f.Index)
-	dst = binary.LittleEndian.AppendUint16(dst, f.Count)
-	dst = append(dst, f.Payload...)
+	dst = f.appendRest(dst)
 	for (len(dst)-at)%frameAlign != 0 {
 		dst = append(dst, 0)
 	}
 	binary.LittleEndian.PutUint32(dst[at+4:], id.sum(dst[at:]))
 	return dst
 }
+
+func (f *Frame) appendLength(dst []byte) []byte {
+	return binary.LittleEndian.AppendUint32(dst, uint32(frameHeader+len(f.Payload)))
+}
+
+// appendRest appends what stands behind the check sum.
+func (f *Frame) appendRest(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, f.Seq)
+	dst = append(dst, byte(f.Kind), f.Flags)
+	dst = binary.LittleEndian.AppendUint16(dst, f.KeyID)
+	dst = binary.LittleEndian.AppendUint16(dst, f.Index)
+	dst = binary.LittleEndian.AppendUint16(dst, f.Count)
+	return append(dst, f.Payload...)
+}
+
+// AppendLeaf appends the frame as it is under the ledger's Merkle tree: without
+// its check sum, which is salted, and without what fills it up.
+func (f *Frame) AppendLeaf(dst []byte) []byte { return f.appendRest(f.appendLength(dst)) }
+
+// ParseLeaf reads what [Frame.AppendLeaf] writes. The payload is a part of leaf.
+// The error wraps [protocol.ErrMalformed].
+func ParseLeaf(leaf []byte) (Frame, error) {
+	if len(leaf) < frameHeader-4 || len(leaf) > frameHeader-4+MaxPayload || binary.LittleEndian.Uint32(leaf) != uint32(len(leaf))+4 {
+		return Frame{}, fmt.Errorf("ledger: a leaf of %d bytes: %w", len(leaf), protocol.ErrMalformed)
+	}
+	f := parseRest(leaf[4:])
+	if !f.possible() {
+		return Frame{}, fmt.Errorf("ledger: a leaf that is no frame: %w", protocol.ErrMalformed)
+	}
+	return f, nil
+}
+
+// parseRest reads what [Frame.appendRest] writes.
+func parseRest(b []byte) Frame {
+	return Frame{
+		Seq: binary.LittleEndian.Uint64(b),
+		Entry: Entry{
+			Kind:    attendance.RecordKind(b[8]),
+			Flags:   b[9],
+			KeyID:   binary.LittleEndian.Uint16(b[10:]),
+			Payload: b[16:len(b):len(b)],
+		},
+		Index: binary.LittleEndian.Uint16(b[12:]),
+		Count: binary.LittleEndian.Uint16(b[14:]),
+	}
+}
+
+// possible says whether there can be such a frame.
+func (f *Frame) possible() bool { return f.Kind != 0 && f.Index < f.Count && uint64(f.Index) <= f.Seq }
 
 // sum is the check sum of a whole frame, padding included. It begins with the
 // ledger's salt, which is told to nobody: a payload is written by a stranger,
@@ -102,18 +146,7 @@ func (id *Identity) ParseFrame(b []byte) (f Frame, size int, err error) {
 	if size > len(b) {
 		return f, 0, fmt.Errorf("ledger: frame of %d bytes, %d are there: %w", size, len(b), protocol.ErrIncomplete)
 	}
-	f = Frame{
-		Seq: binary.LittleEndian.Uint64(b[8:]),
-		Entry: Entry{
-			Kind:    attendance.RecordKind(b[16]),
-			Flags:   b[17],
-			KeyID:   binary.LittleEndian.Uint16(b[18:]),
-			Payload: b[frameHeader:n:n],
-		},
-		Index: binary.LittleEndian.Uint16(b[20:]),
-		Count: binary.LittleEndian.Uint16(b[22:]),
-	}
-	if f.Kind == 0 || f.Index >= f.Count || uint64(f.Index) > f.Seq {
+	if f = parseRest(b[8:n]); !f.possible() {
 		return Frame{}, 0, fmt.Errorf("ledger: frame %d of kind %d, %d of %d in its batch: %w", f.Seq, f.Kind, f.Index, f.Count, protocol.ErrMalformed)
 	}
 	if binary.LittleEndian.Uint32(b[4:]) != id.sum(b[:size]) {

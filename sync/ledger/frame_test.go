@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/bits"
+	"reflect"
 	"testing"
 
 	"github.com/punchd/punchd/protocol"
@@ -152,6 +153,33 @@ func FuzzFrame(f *testing.F) {
 			t.Fatalf("%x parses and is written as %x", b[:n], again)
 		}
 	})
+}
+
+// TestLeaf: a leaf is the frame without its check sum and what fills it up, and
+// no shorter or longer one is read.
+func TestLeaf(t *testing.T) {
+	id := Identity{Salt: [8]byte{1}}
+	for n := range 20 {
+		f := Frame{Seq: 7, Entry: Entry{Kind: 1, Flags: FlagSealed, KeyID: 3, Payload: bytes.Repeat([]byte{9}, n)}, Index: 2, Count: 5}
+		frame := id.AppendFrame(nil, f)
+		want := append(bytes.Clone(frame[:4]), frame[8:24+n]...)
+		leaf := f.AppendLeaf(nil)
+		if !bytes.Equal(leaf, want) {
+			t.Fatalf("leaf %x of frame %x", leaf, frame)
+		}
+		got, err := ParseLeaf(leaf)
+		if err != nil || !reflect.DeepEqual(got, f) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		for _, bad := range [][]byte{leaf[:len(leaf)-1], append(bytes.Clone(leaf), 0), frame} {
+			if _, err := ParseLeaf(bad); !errors.Is(err, protocol.ErrMalformed) {
+				t.Errorf("%x: %v", bad, err)
+			}
+		}
+	}
+	if _, err := ParseLeaf((&Frame{Seq: 1}).AppendLeaf(nil)); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("of no kind: %v", err)
+	}
 }
 
 func TestHeader(t *testing.T) {
