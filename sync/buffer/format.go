@@ -24,6 +24,7 @@ var (
 	keyLedger  = []byte("m/ledger")
 	keyApplied = []byte("m/applied")
 	keyCounts  = []byte("m/counts")
+	keyHead    = []byte("m/head")
 	keyClean   = []byte("m/clean")
 )
 

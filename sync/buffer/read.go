@@ -94,6 +94,12 @@ func (l Look) Seq(k attendance.Key) (seq uint64, found bool, err error) {
 	return seq, found, err
 }
 
+// Head finds the newest checkpoint.
+func (l Look) Head() (seq uint64, found bool, err error) {
+	found, err = read(l.txn, keyHead, func(val []byte) error { return parseNumbers(keyHead, val, &seq) })
+	return seq, found, err
+}
+
 // Counter is the highest counter of a phone, 0 if there is none.
 func (l Look) Counter(phone string) (n uint64, err error) {
 	key := phoneKey(phone)

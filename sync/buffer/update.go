@@ -123,6 +123,9 @@ func (u *Update) Count(kind attendance.RecordKind, verdict attendance.Verdict) {
 // Key makes a punch's key known.
 func (u *Update) Key(k attendance.Key, seq uint64) { u.set(punchKey(k), numbers(seq)) }
 
+// Head notes where the newest checkpoint stands.
+func (u *Update) Head(seq uint64) { u.set(keyHead, numbers(seq)) }
+
 // maxCounters bounds how many phones' counters are remembered.
 const maxCounters = 4096
 

@@ -102,5 +102,7 @@ func (j *Journal) index(u *buffer.Update, seq uint64, e *entry) {
 			p.Until = e.at.Add(e.parked.RetryAfter)
 		}
 		u.Park(e.parked.Sink, p)
+	case e.kind == attendance.RecordCheckpoint:
+		u.Head(seq)
 	}
 }

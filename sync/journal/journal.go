@@ -84,6 +84,7 @@ type Journal struct {
 	timing timing
 	counts struct{ duplicates, copies atomic.Uint64 }
 	found  findings
+	notary signing
 }
 
 var _ forward.Source = (*Journal)(nil)

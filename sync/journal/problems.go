@@ -224,6 +224,9 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 		say("%s", suspectProblem(&x, s.Ledger))
 	}
 	s.Problems = append(s.Problems, j.found.open...)
+	if err := j.notary.tell(s); err != nil {
+		say("the ledger can't be signed: %v", err)
+	}
 	return nil
 }
 

@@ -33,6 +33,8 @@ type Stats struct {
 	FreeBytes   uint64 // that this user may still write; 0 if the system does not tell
 	Commit      Latency
 
+	Signed *Signed // nil if nobody signs, or it has not begun
+
 	// What is wrong, or was when the journal was opened.
 	Torn     *ledger.Torn     // the batch that was never finished, nil if there was none
 	Damage   []ledger.Damage  // stretches of the ledger that can't be read, the first 100
