@@ -96,9 +96,22 @@ func printStatus(w io.Writer, s *gateway.Status, zone *time.Location) error {
 	p.line("ledger  %s, %s (%s); %s and %s of indexes on disk, %s free; commits take %.1f ms, 99 of 100 within %.1f ms",
 		count(l.Records, "record", "records"), count(l.Punches, "punch", "punches"), verdictCounts(l.Verdicts),
 		humanize.IBytes(uint64(l.LedgerBytes)), humanize.IBytes(uint64(l.BufferBytes)), humanize.IBytes(l.FreeBytes), l.CommitP50MS, l.CommitP99MS)
+	p.line("signed  %s", signed(&l, s.At, zone))
 	p.line("roster  version %s of %s: %s, %s", s.Roster.Version, s.Roster.LoadedAt.In(zone).Format(tableTime),
 		count(s.Roster.Employees, "employee", "employees"), count(s.Roster.Places, "place", "places"))
 	return p.err
+}
+
+// signed says how much of the ledger nobody can change unseen any more.
+func signed(l *gateway.LedgerStatus, now time.Time, zone *time.Location) string {
+	if l.SignedAt == nil {
+		return "nothing yet"
+	}
+	text := fmt.Sprintf("the first %s, last %s", count(l.Signed, "record", "records"), short(*l.SignedAt, now, zone))
+	if rest := l.Records - min(l.Signed, l.Records); rest > 0 {
+		text += fmt.Sprintf("; %d not yet", rest)
+	}
+	return text
 }
 
 func devices(p *page, s *gateway.Status, zone *time.Location) {

@@ -57,6 +57,7 @@ type Stats struct {
 	Requests   uint64 `json:"requests"`    // all of them
 	Received   uint64 `json:"received"`    // events in batches that were read, repetitions included
 	Distinct   uint64 `json:"distinct"`    // events held
+	Heads      uint64 `json:"heads"`       // signed heads of ledgers held, which are not among those
 	Duplicates uint64 `json:"duplicates"`  // events that were held already
 	Parked     uint64 `json:"parked"`      // answers "park"
 	Dead       uint64 `json:"dead"`        // answers "dead"
@@ -97,7 +98,7 @@ func New(cfg Config) (*Central, error) {
 			return nil, fmt.Errorf("central: %w", err)
 		}
 	}
-	c.stats.Distinct = uint64(len(c.store.events))
+	c.store.tell(&c.stats)
 	return c, nil
 }
 

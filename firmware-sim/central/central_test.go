@@ -39,7 +39,7 @@ func punch(n int) *attendance.Punch {
 
 // batch is the body that a gateway sends for the punches from..to-1.
 func batch(from, to int) []byte {
-	return cloudevents.AppendBatch(nil, meta, func(yield func(uint64, *attendance.Punch) bool) {
+	return cloudevents.AppendBatch(nil, meta, func(yield func(uint64, attendance.Record) bool) {
 		for n := from; n < to && yield(uint64(n), punch(n)); n++ {
 		}
 	})

@@ -178,7 +178,11 @@ func (c *Central) take(events []cloudevents.Event) answer {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stats.Received += uint64(len(events))
+	for i := range events {
+		if events[i].Type != cloudevents.TypeCheckpoint {
+			c.stats.Received++
+		}
+	}
 	for i := range events {
 		if c.poisoned(&events[i], ids[i]) {
 			c.stats.Poisoned++
@@ -213,7 +217,7 @@ func (c *Central) take(events []cloudevents.Event) answer {
 		return refuse(http.StatusInternalServerError, "%v", err)
 	}
 	for _, i := range fresh {
-		c.store.hold(ids[i], events[i].Raw, now)
+		c.store.hold(ids[i], &events[i], now)
 	}
 	c.count(results)
 	return answer{status: http.StatusOK, contentType: "application/json", body: cloudevents.AppendResults(nil, results), taken: true}
@@ -237,7 +241,7 @@ func (c *Central) count(results []cloudevents.Result) {
 			c.stats.Dead++
 		}
 	}
-	c.stats.Distinct = uint64(len(c.store.events))
+	c.store.tell(&c.stats)
 }
 
 // Serve answers on a listener until ctx ends, and closes it.

@@ -56,6 +56,7 @@ func (s stored) held() (Held, error) {
 type store struct {
 	seen   map[identity]struct{}
 	events []stored
+	heads  int    // of events
 	arena  []byte // what is left of the newest block that raw events are copied into
 	out    *os.File
 	err    error // the file is broken: nothing more is taken
@@ -64,7 +65,11 @@ type store struct {
 const arenaBlock = 1 << 20
 
 // hold takes an event that is not held yet.
-func (s *store) hold(id identity, raw []byte, arrived int64) {
+func (s *store) hold(id identity, e *cloudevents.Event, arrived int64) {
+	raw := e.Raw
+	if e.Type == cloudevents.TypeCheckpoint {
+		s.heads++
+	}
 	if len(raw) > len(s.arena) {
 		s.arena = make([]byte, max(arenaBlock, len(raw)))
 	}
@@ -72,6 +77,11 @@ func (s *store) hold(id identity, raw []byte, arrived int64) {
 	s.seen[id] = struct{}{}
 	s.events = append(s.events, stored{s.arena[:n:n], arrived})
 	s.arena = s.arena[n:]
+}
+
+// tell counts what is held.
+func (s *store) tell(to *Stats) {
+	to.Heads, to.Distinct = uint64(s.heads), uint64(len(s.events)-s.heads)
 }
 
 // write adds lines to the file. After an error nothing more is written: what
@@ -138,6 +148,6 @@ func (s *store) load(r io.Reader, maxHeld int) (whole int64, err error) {
 		if len(s.events) == maxHeld {
 			return whole, fmt.Errorf("line %d: %w (at most %d)", n, errFull, maxHeld)
 		}
-		s.hold(id, e.Raw, 0)
+		s.hold(id, &e, 0)
 	}
 }

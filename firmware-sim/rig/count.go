@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/punchd/punchd/protocol/attendance"
+	"github.com/punchd/punchd/protocol/cloudevents"
 )
 
 // Made are the facts of all devices, each device's in its own order. What the
@@ -57,13 +58,17 @@ func (w *World) Held() ([]Seen, []*attendance.Punch, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	seen, punches := make([]Seen, len(events)), make([]*attendance.Punch, len(events))
+	seen, punches := make([]Seen, 0, len(events)), make([]*attendance.Punch, 0, len(events))
 	for i := range events {
+		if events[i].Type == cloudevents.TypeCheckpoint {
+			continue
+		}
 		p, err := events[i].Punch()
 		if err != nil {
 			return nil, nil, fmt.Errorf("rig: event %s at central: %w", events[i].ID, err)
 		}
-		seen[i], punches[i] = Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID, Says: told(p)}, p
+		seen = append(seen, Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID, Says: told(p)})
+		punches = append(punches, p)
 	}
 	return seen, punches, nil
 }

@@ -194,8 +194,12 @@ func (r *killRun) judge() error {
 		}
 	}
 	stats := r.world.Central().Stats()
-	if _, err := fmt.Fprintf(r.cfg.Out, "%d facts made, %d promised, %d at central (%d requests, %d events, %d of them again); %s\n",
-		t.Made, t.Promised, t.Held, stats.Requests, stats.Received, stats.Duplicates, t); err != nil {
+	heads, err := r.world.Witness()
+	if err != nil {
+		r.fails[max(len(r.ends)-1, 0)] = err.Error()
+	}
+	if _, err := fmt.Fprintf(r.cfg.Out, "%d facts made, %d promised, %d at central (%d requests, %d events, %d of them again), and %d signed heads of the ledger; %s\n",
+		t.Made, t.Promised, t.Held, stats.Requests, stats.Received, stats.Duplicates, heads, t); err != nil {
 		return err
 	}
 	return report(r.cfg.Out, r.cfg.Seed, r.cfg.Rounds, r.fails)

@@ -99,6 +99,9 @@ func OwnTracksKey(topic string, id MessageID, payload []byte) Key {
 	return t.key()
 }
 
+// CheckpointKey identifies a signed head of the ledger by all that it says.
+func CheckpointKey(note string) Key { return newTuple("checkpoint").text(note).key() }
+
 // RefusedKey identifies a message whose sender could not be authenticated, or
 // that claims a counter already used by another message. Such a message must
 // not be able to occupy the key of an honest one, so its key comes from who

@@ -14,8 +14,11 @@ import (
 	"github.com/punchd/punchd/protocol/attendance"
 )
 
-// TypePunch is the event type of a punch.
-const TypePunch = "attendance.punch.v1"
+// The event types.
+const (
+	TypePunch      = "attendance.punch.v1"
+	TypeCheckpoint = "attendance.checkpoint.v1" // a signed head of the gateway's ledger
+)
 
 // ContentType is the media type of a batch (CloudEvents HTTP binding, batched
 // content mode).
@@ -54,16 +57,25 @@ type Event struct {
 	Raw          []byte // the whole event as it was written
 }
 
-// AppendBatch appends a batch of punches, each with its ledger sequence.
-func AppendBatch(dst []byte, m Meta, punches iter.Seq2[uint64, *attendance.Punch]) []byte {
+// AppendBatch appends a batch of punches and checkpoints, each with its ledger
+// sequence. Other records have no event and are passed over.
+func AppendBatch(dst []byte, m Meta, records iter.Seq2[uint64, attendance.Record]) []byte {
 	dst = append(dst, '[')
 	first := true
-	for seq, p := range punches {
+	for seq, r := range records {
+		if k := r.RecordKind(); k != attendance.RecordPunch && k != attendance.RecordCheckpoint {
+			continue
+		}
 		if !first {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = AppendEvent(dst, m, seq, p)
+		switch r := r.(type) {
+		case *attendance.Punch:
+			dst = AppendEvent(dst, m, seq, r)
+		case *attendance.Checkpoint:
+			dst = AppendCheckpoint(dst, m, seq, r)
+		}
 	}
 	return append(dst, ']')
 }

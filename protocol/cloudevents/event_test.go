@@ -85,6 +85,45 @@ func golden(t *testing.T, name string, content []byte) []byte {
 	return bytes.TrimSpace(b)
 }
 
+func TestCheckpointGolden(t *testing.T) {
+	note, err := os.ReadFile(filepath.Join("..", "checkpoint", "testdata", "v1", "note.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := AppendCheckpoint(nil, meta, 1042, &attendance.Checkpoint{Note: string(note), Edge: [][32]byte{{1}}})
+	old := golden(t, "checkpoint.json", now)
+	if !bytes.Equal(now, old) {
+		t.Errorf("event changed:\nnow %s\nold %s", now, old)
+	}
+	e, err := ParseEvent(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.Checkpoint(); err != nil || got != string(note) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if e.Type != TypeCheckpoint || e.Seq != 1042 || !e.Time.Equal(time.Date(2026, 11, 4, 0, 58, 12, 250e6, time.UTC)) {
+		t.Errorf("envelope: %+v", e)
+	}
+	if _, err := e.Punch(); !errors.Is(err, protocol.ErrUnsupported) {
+		t.Errorf("it is a punch: %v", err)
+	}
+	// One that is no head goes too: what it is worth the receiver finds out.
+	e, err = ParseEvent(AppendCheckpoint(nil, meta, 1, &attendance.Checkpoint{Note: "打卡\n"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.Checkpoint(); err != nil || got != "打卡\n" || !e.Time.IsZero() {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, data := range []string{``, `{}`, `{"note":7}`, `{"note":"a"`, `[]`} {
+		e := Event{Type: TypeCheckpoint, Data: []byte(data)}
+		if got, err := e.Checkpoint(); !errors.Is(err, protocol.ErrMalformed) && !errors.Is(err, protocol.ErrIncomplete) {
+			t.Errorf("%s: %q, %v", data, got, err)
+		}
+	}
+}
+
 func TestEventGolden(t *testing.T) {
 	for name, want := range punches() {
 		t.Run(name, func(t *testing.T) {
@@ -115,9 +154,9 @@ func TestEventGolden(t *testing.T) {
 	}
 }
 
-func sorted() iter.Seq2[uint64, *attendance.Punch] {
+func sorted() iter.Seq2[uint64, attendance.Record] {
 	all := punches()
-	return func(yield func(uint64, *attendance.Punch) bool) {
+	return func(yield func(uint64, attendance.Record) bool) {
 		for i, name := range slices.Sorted(maps.Keys(all)) {
 			if !yield(uint64(i+7), all[name]) {
 				return
@@ -139,7 +178,7 @@ func TestBatchGolden(t *testing.T) {
 	if len(events) != 4 || events[0].Seq != 7 || events[3].Seq != 10 {
 		t.Errorf("%+v", events)
 	}
-	if empty := AppendBatch(nil, meta, func(func(uint64, *attendance.Punch) bool) {}); string(empty) != "[]" {
+	if empty := AppendBatch(nil, meta, func(func(uint64, attendance.Record) bool) {}); string(empty) != "[]" {
 		t.Errorf("a batch of none is %s", empty)
 	}
 }
@@ -265,7 +304,7 @@ func BenchmarkAppendEvent(b *testing.B) {
 
 func benchmarkBatch(n int) []byte {
 	p := punches()["terminal"]
-	return AppendBatch(nil, meta, func(yield func(uint64, *attendance.Punch) bool) {
+	return AppendBatch(nil, meta, func(yield func(uint64, attendance.Record) bool) {
 		for i := range n {
 			q := *p
 			q.Key[0], q.Key[1] = byte(i), byte(i>>8)

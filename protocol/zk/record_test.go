@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +80,8 @@ func TestBadRecords(t *testing.T) {
 		},
 		"erased": func(_ Layout, raw []byte) { clear(raw) },
 	}
-	for name, hurt := range damage {
+	for _, name := range slices.Sorted(maps.Keys(damage)) { // in one order: the log is made by chance
+		hurt := damage[name]
 		for _, l := range layouts {
 			for _, n := range []int{2, 3, 11, 60} {
 				whole := encode(t, r, l, ordinaryLog(r, l, n))
@@ -110,7 +113,8 @@ func TestBadRecords(t *testing.T) {
 						t.Errorf("%s, layout %v: %d of %d bytes are accounted for", name, l, total, len(b))
 					}
 					g, err := GuessLayout(b, Hints{Now: testNow})
-					must := n >= 11 || n == 3 && cut == 0 && l.HasPIN()
+					// Eleven short records of which one is hurt may leave a doubt: then a person is asked.
+					must := n >= 11 && l.HasPIN() || n >= 60 || n == 3 && cut == 0 && l.HasPIN()
 					if g.Layout != l && (must || err == nil) {
 						t.Errorf("%s, layout %v, %d records, cut by %d: taken for %v, %v", name, l, n, cut, g, err)
 					}

@@ -149,7 +149,7 @@ func (f *Forwarder) take(d *delivery, piece []int, receipt Receipt) error {
 	answered := 0
 	for n, i := range piece {
 		if o := receipt[n].Outcome; o != Unanswered && o <= Dead {
-			d.results[i] = receipt[n]
+			d.results[i] = f.head(&d.items[i], receipt[n])
 			answered++
 		}
 	}
@@ -166,6 +166,23 @@ func (f *Forwarder) take(d *delivery, piece []int, receipt Receipt) error {
 	f.backoff.reset()
 	f.online()
 	return nil
+}
+
+// head is the result for an item: a head that the sink refuses is passed over,
+// since the next one says all that it does; but a person is told.
+func (f *Forwarder) head(it *Item, r Result) Result {
+	if it.Head == nil {
+		return r
+	}
+	refused := ""
+	if r.Outcome == Park || r.Outcome == Dead {
+		refused = reason(r)
+		r = Result{Outcome: Accepted}
+	}
+	if f.status.heads(refused) {
+		f.log.Warn("the sink takes no signed heads of the ledger: it can't bear witness if the ledger is changed", "reason", refused)
+	}
+	return r
 }
 
 // unsaid counts an answer that says nothing of what was sent. From the
@@ -204,6 +221,10 @@ func (f *Forwarder) reject(d *delivery, piece []int, why Rejected) error {
 	}
 	if why.TooLarge {
 		f.limit = f.batchBytes // the one was too large, not the batches
+	}
+	if it := &d.items[piece[0]]; it.Head != nil {
+		d.results[piece[0]] = f.head(it, Result{Outcome: Dead, Reason: why.Error()})
+		return nil
 	}
 	f.rejected++
 	f.status.brake(f.rejected >= maxRejected)
@@ -290,11 +311,14 @@ func (f *Forwarder) answer(d *delivery, first, last uint64, indices ...int) Answ
 
 // report counts what has become durable, and tells of the dead.
 func (f *Forwarder) report(d *delivery, done []int) {
-	results := make([]Result, len(done))
+	results := make([]Result, 0, len(done))
 	dead, example := 0, 0
-	for n, i := range done {
-		results[n] = d.results[i]
-		if results[n].Outcome == Dead {
+	for _, i := range done {
+		if d.items[i].Head != nil {
+			continue // the counts are of punches
+		}
+		results = append(results, d.results[i])
+		if d.results[i].Outcome == Dead {
 			dead, example = dead+1, i
 		}
 	}

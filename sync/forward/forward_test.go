@@ -55,8 +55,8 @@ func (f *far) take(it forward.Item) forward.Outcome {
 	if f.held == nil {
 		f.held = map[attendance.Key]int{}
 	}
-	f.held[it.Punch.Key]++
-	if f.held[it.Punch.Key] > 1 {
+	f.held[it.Key()]++
+	if f.held[it.Key()] > 1 {
 		return forward.Duplicate
 	}
 	f.order = append(f.order, it.Seq)

@@ -19,6 +19,9 @@ type batch struct {
 
 // estimate is about how many bytes an item takes in a batch.
 func estimate(it Item) int {
+	if it.Head != nil {
+		return 500 + 2*len(it.Head.Note) // it goes along in text and signature
+	}
 	p := it.Punch
 	n := 520 + 3*len(p.Employee) + len(p.Badge) + len(p.Device.ID) + len(p.Device.Driver) + len(p.Device.Serial) + len(p.Site) + len(p.Place)
 	for _, r := range p.Reasons {

@@ -9,10 +9,30 @@ import (
 	"github.com/punchd/punchd/protocol/attendance"
 )
 
-// Item is a punch on its way to a sink.
+// Item is a punch on its way to a sink, or a signed head of the ledger: one of
+// the two is nil.
 type Item struct {
 	Seq   uint64 // ledger sequence
 	Punch *attendance.Punch
+	// Head goes to the sink as to a witness. It is never parked and never dead:
+	// the next says all that it does.
+	Head *attendance.Checkpoint
+}
+
+// Record is the one of the two that the item is.
+func (it *Item) Record() attendance.Record {
+	if it.Head != nil {
+		return it.Head
+	}
+	return it.Punch
+}
+
+// Key identifies the item for ever.
+func (it *Item) Key() attendance.Key {
+	if it.Head != nil {
+		return attendance.CheckpointKey(it.Head.Note)
+	}
+	return it.Punch.Key
 }
 
 // Source is where the punches are kept until a sink has answered for them. Its
@@ -21,8 +41,8 @@ type Source interface {
 	// Cursor is the first sequence the sink has not answered for; 0 for a sink
 	// that is new.
 	Cursor(sink string) (uint64, error)
-	// Pending gives up to max punches with sequences from from on, in ledger
-	// order, and the sequence at which to go on. It passes over records of other
+	// Pending gives up to max punches and heads with sequences from from on, in
+	// ledger order, and the sequence at which to go on. It passes over records of other
 	// kinds, so that items may be empty while next has moved.
 	Pending(ctx context.Context, from uint64, max int) (items []Item, next uint64, err error)
 	// Wait returns nil when a record with a sequence of at least from is

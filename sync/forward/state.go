@@ -25,6 +25,10 @@ type State struct {
 	// are given up, until it takes one or [Forwarder.Release] is called.
 	Braked bool
 
+	// NoWitness says why the sink has refused the last signed head of the ledger;
+	// empty if it took it.
+	NoWitness string
+
 	Requests uint64 // batches sent, repetitions included
 	Failures uint64 // those that failed
 
@@ -111,6 +115,16 @@ func (s *status) answered() (outage time.Duration, news bool) {
 	}
 	st.LastError, st.Alarm, st.Answered = "", "", true
 	return outage, news
+}
+
+// heads keeps why a head was refused, empty if it was taken. It reports whether
+// a refusal is news.
+func (s *status) heads(refused string) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news = refused != "" && s.state.NoWitness == ""
+	s.state.NoWitness = refused
+	return news
 }
 
 // settled counts results that have become durable.

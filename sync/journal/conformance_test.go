@@ -25,6 +25,7 @@ func TestConformance(t *testing.T) {
 				}
 				mustAppend(t, j, recs...)
 			},
+			AppendHead: func(t testing.TB, c *attendance.Checkpoint) { mustAppend(t, j, c) },
 			Reopen: func(t testing.TB) forward.Source {
 				closeJournal(t, j)
 				j = mustOpen(t, Config{Dir: dir, SegmentSize: 64 << 10})

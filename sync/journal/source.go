@@ -129,11 +129,15 @@ func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []fo
 		if err != nil {
 			return nil, from, err
 		}
-		if frame.Kind != attendance.RecordPunch {
+		if frame.Kind != attendance.RecordPunch && frame.Kind != attendance.RecordCheckpoint {
 			passed++
 			continue
 		}
 		rec, err := record(&frame)
+		if err != nil && frame.Kind == attendance.RecordCheckpoint {
+			passed++ // the next one says all that it does
+			continue
+		}
 		if err != nil {
 			// It is whole, and a newer program may read it: the sink must not
 			// be led past it, but it may have what is before.
@@ -144,7 +148,10 @@ func (j *Journal) Pending(ctx context.Context, from uint64, max int) (items []fo
 			return nil, from, err
 		}
 		bytes += len(frame.Payload)
-		items = append(items, forward.Item{Seq: frame.Seq, Punch: rec.(*attendance.Punch)})
+		it := forward.Item{Seq: frame.Seq}
+		it.Head, _ = rec.(*attendance.Checkpoint)
+		it.Punch, _ = rec.(*attendance.Punch)
+		items = append(items, it)
 	}
 	return items, f.pos(), nil
 }

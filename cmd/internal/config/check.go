@@ -71,9 +71,7 @@ func (c *checker) config(raw *rawConfig) *Config {
 	c.gateway(raw.Gateway, cfg)
 	c.terminals(raw.Terminals, cfg)
 	c.phones(raw.Phones, cfg)
-	if cfg.Phones != nil && slices.Contains(cfg.Phones.Formats, FormatNative) || raw.Gateway != nil && raw.Gateway.Key != nil {
-		c.gatewayKey(raw.Gateway, cfg)
-	}
+	c.gatewayKey(raw.Gateway, cfg)
 	switch {
 	case raw.Roster == nil:
 		c.fail("roster", "is missing: {file: roster.yaml}")

@@ -46,7 +46,7 @@ type Site struct {
 type Gateway struct {
 	ID      string
 	DataDir string
-	Key     Secret // signs receipts
+	Key     Secret // signs receipts and the ledger; not set: there is none, and no need
 }
 
 // Terminal is a terminal or reader. One of ZK and Cardline is set, by Driver.

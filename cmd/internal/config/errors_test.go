@@ -52,12 +52,12 @@ func TestErrors(t *testing.T) {
 			"punchd.yaml:1:8: site.id: \"a/b\" may hold letters, digits, dots, dashes and underscores, and begins with a letter or digit\n" +
 				"punchd.yaml:2:11: gateway.id: \"a b\" may hold letters, digits, dots, dashes and underscores, and begins with a letter or digit"},
 		{"long id", "site: {id: " + strings.Repeat("x", 65) + ", timezone: UTC}\ngateway: {id: gw}\n" + rest, "punchd.yaml:1:8: site.id: has 65 bytes, the limit is 64"},
-		{"gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\n" + rest, "punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: there is no file keys/none (" + newKeyHelp + ")"},
+		{"gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\n" + rest, "punchd.yaml:2:19: gateway.key: neither receipts to phones nor the ledger can be signed: there is no file keys/none (" + newKeyHelp + ")"},
 
 		{"damaged gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/damaged}}\n" + rest,
-			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: keys/damaged is no private key in PEM (" + newKeyHelp + ")"},
+			"punchd.yaml:2:19: gateway.key: neither receipts to phones nor the ledger can be signed: keys/damaged is no private key in PEM (" + newKeyHelp + ")"},
 		{"gateway key of another kind", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/ec}}\n" + rest,
-			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: keys/ec holds a private key of another kind; an Ed25519 key is needed (" + newKeyHelp + ")"},
+			"punchd.yaml:2:19: gateway.key: neither receipts to phones nor the ledger can be signed: keys/ec holds a private key of another kind; an Ed25519 key is needed (" + newKeyHelp + ")"},
 		{"open gateway key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/open}}\n" + rest,
 			"punchd.yaml:2:19: gateway.key: keys/open can be read by others (mode 0644); make it yours alone: chmod 600 keys/open"},
 		{"no scheme", terminal(`zk, link: "10.0.0.1:4370"`), "punchd.yaml:4:25: terminals[0].link: address has no scheme; write tcp://10.0.0.1:4370"},
@@ -100,7 +100,7 @@ func TestErrors(t *testing.T) {
 				"punchd.yaml:4:77: terminals[0].direction: \"up\" is no direction (known: unknown, in, out, break-out, break-in, overtime-in, overtime-out, arrive, leave)"},
 
 		{"native phones without a key", "site: {id: hq, timezone: UTC}\ngateway: {id: gw, key: {file: keys/none}}\nphones: {broker: {embedded: {users: {ada: {file: keys/mqtt-ada}}}}}\n" + rest,
-			"punchd.yaml:2:19: gateway.key: receipts to phones can't be signed: there is no file keys/none (" + newKeyHelp + ")"},
+			"punchd.yaml:2:19: gateway.key: neither receipts to phones nor the ledger can be signed: there is no file keys/none (" + newKeyHelp + ")"},
 		{"formats", begin + "phones: {formats: [owntrack, owntracks, owntracks], broker: {embedded: {}}}\n" + rest,
 			"punchd.yaml:3:20: phones.formats[0]: unknown format \"owntrack\" (do you mean \"owntracks\"?)\npunchd.yaml:3:41: phones.formats[2]: \"owntracks\" stands here twice"},
 		{"no format of phones", begin + "phones: {formats: [], broker: {embedded: {}}}\n" + rest, "punchd.yaml:3:10: phones.formats: is empty; leave it out for all, or name some of: native, owntracks"},
@@ -171,7 +171,7 @@ func TestNativePhonesNeedAKey(t *testing.T) {
 	if err := os.Remove(dir + "/keys/gateway"); err != nil {
 		t.Fatal(err)
 	}
-	want := "punchd.yaml:2:1: gateway.key: receipts to phones can't be signed: there is no file keys/gateway (" + newKeyHelp + ")"
+	want := "punchd.yaml:2:1: gateway.key: neither receipts to phones nor the ledger can be signed: there is no file keys/gateway (" + newKeyHelp + ")"
 	if _, problem := load(t, dir, text); problem != want {
 		t.Errorf("%s, want %s", problem, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"slices"
 
 	"github.com/punchd/punchd/protocol/phone"
 )
@@ -50,8 +51,9 @@ func ParseKey(text string) (ed25519.PrivateKey, error) {
 const newKeyHelp = "put a copy of the key back; or make a new one in another directory, punchd init DIR, copy DIR/keys/gateway here, " +
 	"and give the phones DIR/keys/gateway.pub, since they trust the old key alone"
 
-// gatewayKey looks at the key that signs receipts, which stands where `punchd
-// init` puts it if no other is named.
+// gatewayKey looks at the key that signs receipts and the ledger, which stands
+// where `punchd init` puts it if no other is named. A gateway can do without if it
+// signs no receipts; its ledger then proves nothing to others.
 func (c *checker) gatewayKey(raw *rawGateway, cfg *Config) {
 	if raw == nil {
 		return
@@ -65,15 +67,19 @@ func (c *checker) gatewayKey(raw *rawGateway, cfg *Config) {
 	if !ok || !s.IsSet() {
 		return
 	}
+	native := cfg.Phones != nil && slices.Contains(cfg.Phones.Formats, FormatNative)
 	text, err := s.Read()
 	switch {
+	case errors.Is(err, errNoSecret) && raw.Key == nil && !native:
+		cfg.Gateway.Key = Secret{}
+		c.warn(path, "there is no file %s: the ledger is not signed, so that nobody can prove that it was not changed (make the key in another directory, punchd init DIR, and copy DIR/keys/gateway here)", s.path)
 	case errors.Is(err, errNoSecret):
-		c.hint(path, newKeyHelp, "receipts to phones can't be signed: %v", err)
+		c.hint(path, newKeyHelp, "neither receipts to phones nor the ledger can be signed: %v", err)
 	case err != nil: // it says what to do
 		c.fail(path, "%v", err)
 	default:
 		if _, err := ParseKey(text); err != nil {
-			c.hint(path, newKeyHelp, "receipts to phones can't be signed: %s %v", s.path, err)
+			c.hint(path, newKeyHelp, "neither receipts to phones nor the ledger can be signed: %s %v", s.path, err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/punchd/punchd/cmd/internal/config"
 	"github.com/punchd/punchd/device"
@@ -69,21 +68,27 @@ type mqttPart interface {
 	Stats() phonedriver.Stats
 }
 
+// readKey reads the key that signs the ledger and the receipts, if there is one.
+func (g *Gateway) readKey() error {
+	if !g.cfg.Gateway.Key.IsSet() {
+		return nil
+	}
+	text, err := g.cfg.Gateway.Key.Read()
+	if err != nil {
+		return fmt.Errorf("gateway: key: %w", err)
+	}
+	if g.signer, err = config.ParseKey(text); err != nil {
+		return fmt.Errorf("gateway: %s %w", g.cfg.Gateway.Key.Path(), err)
+	}
+	return nil
+}
+
 func (g *Gateway) buildPhones() error {
 	p := g.cfg.Phones
 	if p == nil {
 		return nil
 	}
 	log := g.log.With("part", "phones")
-	if slices.Contains(p.Formats, config.FormatNative) {
-		text, err := g.cfg.Gateway.Key.Read()
-		if err != nil {
-			return fmt.Errorf("gateway: key: %w", err)
-		}
-		if g.signer, err = config.ParseKey(text); err != nil {
-			return fmt.Errorf("gateway: %s %w", g.cfg.Gateway.Key.Path(), err)
-		}
-	}
 	var err error
 	if e := p.Embedded; e != nil {
 		c := phonedriver.BrokerConfig{

@@ -89,6 +89,9 @@ func (g *Gateway) build(ctx context.Context) (err error) {
 	if err := g.history.load(ctx, g.journal, g.log); err != nil {
 		return err
 	}
+	if err := g.readKey(); err != nil {
+		return err
+	}
 	if err := g.buildDrivers(); err != nil {
 		return err
 	}
@@ -133,6 +136,9 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	out.Go(func() error { g.watchDevices(outer); return nil })
 	for _, f := range g.forwarders {
 		out.Go(func() error { return f.Run(outer) })
+	}
+	if g.signer != nil {
+		out.Go(func() error { return g.journal.Notarize(outer, g.signer) })
 	}
 	out.Go(func() error {
 		select {

@@ -149,6 +149,9 @@ func (s *site) clean(limit time.Duration) *rig.Tally {
 			if !tally.Clean() {
 				s.t.Errorf("%s of %d; %q", tally, tally.Made, tally.Examples())
 			}
+			if _, err := s.world.Witness(); err != nil {
+				s.t.Error(err)
+			}
 			return tally
 		}
 		select {

@@ -98,6 +98,9 @@ func (h *history) load(ctx context.Context, j *journal.Journal, log *slog.Logger
 		}
 		for _, it := range items {
 			p := it.Punch
+			if p == nil {
+				continue
+			}
 			if p.Device.Driver == config.DriverCardline {
 				h.card(p)
 			}

@@ -81,6 +81,9 @@ func (s *Status) sinkProblems(k *SinkStatus) {
 	case !k.Online && k.Since != nil && s.At.Sub(*k.Since) >= longOutage:
 		s.problem("sink %s has not answered for %s, and %s: %s", k.Name, inHours(s.At.Sub(*k.Since)), waiting(k.Pending), k.Error)
 	}
+	if k.NoWitness != "" {
+		s.problem("sink %s takes no signed heads of the ledger, by which it could show that the ledger was changed: %s; it should answer accepted for events of type attendance.checkpoint.v1", k.Name, k.NoWitness)
+	}
 	if k.Dead > 0 {
 		s.problem("sink %s will never take %s; see which and why with: punchd dead list; once the cause is gone, send them again with: punchd dead replay",
 			k.Name, punches(k.Dead))

@@ -39,7 +39,7 @@ func (g *Gateway) lastSerial(ctx context.Context, terminal string) (string, erro
 				return "", fmt.Errorf("gateway: look for the last punch of %s: %w", terminal, err)
 			}
 			for _, it := range items {
-				if p := it.Punch; it.Seq < to && p.Device.ID == terminal && p.Device.Driver == config.DriverZK && p.Device.Serial != "" {
+				if p := it.Punch; p != nil && it.Seq < to && p.Device.ID == terminal && p.Device.Driver == config.DriverZK && p.Device.Serial != "" {
 					serial = p.Device.Serial
 				}
 			}

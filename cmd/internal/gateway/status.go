@@ -40,8 +40,10 @@ type LedgerStatus struct {
 	FreeBytes   uint64            `json:"free_bytes"`
 	CommitP50MS float64           `json:"commit_p50_ms"` // of the newest commits, the disk's part
 	CommitP99MS float64           `json:"commit_p99_ms"`
-	Damaged     []string          `json:"damaged,omitempty"` // stretches that can't be read
-	Lost        []string          `json:"lost,omitempty"`    // those without a second copy
+	Signed      uint64            `json:"signed"`              // the first so many records are under a signed head
+	SignedAt    *time.Time        `json:"signed_at,omitempty"` // when the newest head was signed; none yet by this key
+	Damaged     []string          `json:"damaged,omitempty"`   // stretches that can't be read
+	Lost        []string          `json:"lost,omitempty"`      // those without a second copy
 }
 
 // CountStatus counts what became durable since the start.
@@ -97,7 +99,8 @@ type SinkStatus struct {
 	Settled   uint64     `json:"settled"` // punches it has
 	Requests  uint64     `json:"requests"`
 	Failures  uint64     `json:"failures"`
-	Duplicate uint64     `json:"duplicates"` // answers that it had the punch already
+	NoWitness string     `json:"no_witness,omitempty"` // why it took no signed head of the ledger
+	Duplicate uint64     `json:"duplicates"`           // answers that it had the punch already
 }
 
 // RosterStatus is the roster in force.
@@ -149,6 +152,9 @@ func ledgerStatus(js *journal.Stats) LedgerStatus {
 		LedgerBytes: js.LedgerBytes, BufferBytes: js.BufferBytes, FreeBytes: js.FreeBytes,
 		CommitP50MS: milliseconds(js.Commit.P50), CommitP99MS: milliseconds(js.Commit.P99),
 	}
+	if js.Signed != nil {
+		l.Signed, l.SignedAt = js.Signed.Records, moment(js.Signed.At)
+	}
 	for i := range js.Damage {
 		l.Damaged = append(l.Damaged, js.Damage[i].Error())
 	}
@@ -177,7 +183,7 @@ func deviceStatus(d device.State) DeviceStatus {
 func sinkStatus(f forward.State, known []journal.SinkStats, punches uint64) SinkStatus {
 	s := SinkStatus{
 		Name: f.Sink, Online: f.Online, Since: moment(f.Since), Alarm: f.Alarm, Error: f.LastError, NextTry: moment(f.NextTry),
-		LastSent: moment(f.LastSent), Requests: f.Requests, Failures: f.Failures, Duplicate: f.Duplicates,
+		LastSent: moment(f.LastSent), NoWitness: f.NoWitness, Requests: f.Requests, Failures: f.Failures, Duplicate: f.Duplicates,
 		Pending: punches, // of a sink that has not answered for anything yet
 	}
 	for _, k := range known {

@@ -18,8 +18,8 @@ import (
 type Memory struct {
 	mu      sync.Mutex
 	failing func(method string) error
-	records []*attendance.Punch // nil: a record of another kind
-	grown   chan struct{}       // closed when records grows
+	records []forward.Item // with neither: a record of another kind
+	grown   chan struct{}  // closed when records grows
 	sinks   map[string]*sink
 }
 
@@ -56,8 +56,18 @@ func (m *Memory) Append(punches ...*attendance.Punch) {
 	m.append(punches...)
 }
 
+// AppendHead adds a signed head.
+func (m *Memory) AppendHead(c *attendance.Checkpoint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.append(nil)
+	m.records[len(m.records)-1].Head = c
+}
+
 func (m *Memory) append(punches ...*attendance.Punch) {
-	m.records = append(m.records, punches...)
+	for _, p := range punches {
+		m.records = append(m.records, forward.Item{Seq: uint64(len(m.records)), Punch: p})
+	}
 	close(m.grown)
 	m.grown = make(chan struct{})
 }
@@ -132,8 +142,8 @@ func (m *Memory) Pending(ctx context.Context, from uint64, max int) (items []for
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for next = from; next < uint64(len(m.records)) && len(items) < max; next++ {
-		if p := m.records[next]; p != nil {
-			items = append(items, forward.Item{Seq: next, Punch: p})
+		if it := m.records[next]; it.Punch != nil || it.Head != nil {
+			items = append(items, it)
 		}
 	}
 	return items, next, nil
@@ -209,7 +219,7 @@ func (m *Memory) check(s *sink, cursor uint64, a forward.Answer) error {
 		named = append(named, p.Seq)
 	}
 	for _, seq := range named {
-		if seq < a.First || seq > a.Last || m.records[seq] == nil {
+		if seq < a.First || seq > a.Last || m.records[seq].Punch == nil {
 			return fmt.Errorf("sourcetest: answer from %d to %d names %d, which is no punch in it", a.First, a.Last, seq)
 		}
 	}
@@ -227,7 +237,7 @@ func (m *Memory) Due(ctx context.Context, name string, now time.Time, max int) (
 	var items []forward.Item
 	for seq, p := range s.parked {
 		if !p.due.IsZero() && !p.due.After(now) {
-			items = append(items, forward.Item{Seq: seq, Punch: m.records[seq]})
+			items = append(items, m.records[seq])
 		}
 	}
 	slices.SortFunc(items, func(a, b forward.Item) int {

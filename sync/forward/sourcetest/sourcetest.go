@@ -20,6 +20,8 @@ type World struct {
 	// Append makes punches durable, in order. A nil one stands for a record of
 	// another kind.
 	Append func(t testing.TB, punches ...*attendance.Punch)
+	// AppendHead makes a signed head durable.
+	AppendHead func(t testing.TB, c *attendance.Checkpoint)
 	// Reopen closes the source and opens it again, as a restart does. nil: it
 	// can't be.
 	Reopen func(t testing.TB) forward.Source
@@ -52,6 +54,7 @@ func TestSource(t *testing.T, open func(t *testing.T) World) {
 	}{
 		{"a new sink", testNewSink},
 		{"pending", testPending},
+		{"heads", testHeads},
 		{"wait", testWait},
 		{"settle", testSettle},
 		{"settle refuses nonsense", testSettleRefuses},
@@ -160,6 +163,35 @@ func testPending(t *testing.T, w World) {
 	if _, _, err := w.Source.Pending(ctx, 0, 1); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("after cancellation: %v", err)
 	}
+}
+
+// testHeads: heads come among the punches, in order, and an answer passes over
+// them without a word.
+func testHeads(t *testing.T, w World) {
+	for n := range 3 {
+		w.Append(t, Punch(n), nil)
+		w.AppendHead(t, &attendance.Checkpoint{Note: fmt.Sprint("head ", n), Edge: [][32]byte{{1}}})
+	}
+	items, next, err := w.Source.Pending(t.Context(), 0, 100)
+	if err != nil || len(items) != 6 || next != 9 {
+		t.Fatalf("%d items, then %d, %v", len(items), next, err)
+	}
+	for n := range 3 {
+		p, h := items[2*n], items[2*n+1]
+		if p.Punch == nil || p.Head != nil || p.Key() != Punch(n).Key || p.Seq != uint64(3*n) {
+			t.Errorf("punch %d is %+v", n, p)
+		}
+		if h.Punch != nil || h.Head == nil || h.Head.Note != fmt.Sprint("head ", n) || h.Seq != uint64(3*n+2) || h.Key() == (attendance.Key{}) {
+			t.Errorf("head %d is %+v", n, h)
+		}
+	}
+	settle(t, w.Source, forward.Answer{First: 0, Last: 5})
+	wantCursor(t, w.Source, 6)
+	if err := w.Source.Settle(t.Context(), sinkName, forward.Answer{First: 6, Last: 8, Dead: []attendance.Dead{{Seq: 8, Reason: "no"}}}); err == nil {
+		t.Error("a head is dead")
+	}
+	settle(t, w.Source, forward.Answer{First: 6, Last: 8})
+	wantCursor(t, w.Source, 9)
 }
 
 func testWait(t *testing.T, w World) {

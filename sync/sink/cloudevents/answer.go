@@ -68,7 +68,7 @@ var outcomes = map[cloudevents.Status]forward.Outcome{
 func (s *Sink) match(results []cloudevents.Result, items []forward.Item) (forward.Receipt, error) {
 	index := make(map[attendance.Key]int, len(items))
 	for i, it := range items {
-		index[it.Punch.Key] = i
+		index[it.Key()] = i
 	}
 	receipt := make(forward.Receipt, len(items))
 	for _, r := range results {

@@ -126,9 +126,9 @@ func (s *Sink) Send(ctx context.Context, items []forward.Item) (forward.Receipt,
 			return nil, forward.Misconfigured{Err: s.errorf("the secret: %w", err)}
 		}
 	}
-	s.body = cloudevents.AppendBatch(s.body[:0], s.meta, func(yield func(uint64, *attendance.Punch) bool) {
+	s.body = cloudevents.AppendBatch(s.body[:0], s.meta, func(yield func(uint64, attendance.Record) bool) {
 		for _, it := range items {
-			if !yield(it.Seq, it.Punch) {
+			if !yield(it.Seq, it.Record()) {
 				return
 			}
 		}

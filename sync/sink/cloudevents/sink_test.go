@@ -229,7 +229,7 @@ func TestRequest(t *testing.T) {
 	if first.RemoteAddr != second.RemoteAddr {
 		t.Error("the connection is not used again")
 	}
-	want := cloudevents.AppendBatch(nil, cloudevents.Meta{Source: source}, func(yield func(uint64, *attendance.Punch) bool) {
+	want := cloudevents.AppendBatch(nil, cloudevents.Meta{Source: source}, func(yield func(uint64, attendance.Record) bool) {
 		_ = yield(5, its[0].Punch) && yield(6, its[1].Punch) && yield(7, its[2].Punch)
 	})
 	if !bytes.Equal(service.bodies[0], want) {

@@ -94,6 +94,9 @@ func (s *Sink) Send(ctx context.Context, items []forward.Item) (forward.Receipt,
 	var fresh []attendance.Key
 	s.buf = s.buf[:0]
 	for i, it := range items {
+		if it.Head != nil {
+			continue // who reads the file expects a punch on each line
+		}
 		if s.knows(it.Punch.Key) {
 			receipt[i].Outcome = forward.Duplicate
 			continue
