@@ -112,6 +112,7 @@ type segment struct {
 	name string
 	header
 	length int64 // of the file as it is; less than size if something cut it
+	hurt   bool  // a copy of its header can't be read; of no use to readers
 }
 
 func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, segmentSuffix) }
@@ -160,7 +161,7 @@ func readLayout(fs disk.FS, dir string, expected *Identity) (*layout, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ledger: segment %s: %w", name, err)
 		}
-		s.name = name
+		s.name, s.hurt = name, problem != ""
 		if problem != "" {
 			lay.headers = append(lay.headers, name+": "+problem)
 		}
