@@ -79,7 +79,7 @@ New here? Try:  punchd demo`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", plain(err), c.CommandPath())}
 	})
-	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newSinks(), newDead(), newVersion())
+	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newSinks(), newDead(), newDoctor(), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -193,14 +193,23 @@ func (b *Buffer) Block(seq uint64) (blk Block, found bool, err error) {
 		if before && seq-first < uint64(count) {
 			from = blockKey(first, count)
 		}
-		return each(txn, []byte(prefixBlock), from, true, func(key, val []byte) (bool, error) {
+		// The key first: it tells which records the block has, even if its value
+		// can't be read.
+		err = each(txn, []byte(prefixBlock), from, false, func(key, _ []byte) (bool, error) {
 			blk.First, blk.Count, err = parseBlockKey(key)
 			found = err == nil
+			return false, err
+		})
+		if err != nil || !found {
+			return err
+		}
+		_, err = read(txn, blockKey(blk.First, blk.Count), func(val []byte) error {
 			if !bytes.Equal(val, lost) {
 				blk.Frames = slices.Clone(val)
 			}
-			return false, err
+			return nil
 		})
+		return err
 	})
 	return blk, found, err
 }

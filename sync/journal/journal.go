@@ -85,6 +85,7 @@ type Journal struct {
 	counts struct{ duplicates, copies atomic.Uint64 }
 	found  findings
 	notary signing
+	scrubs sync.Mutex // held for each step of a scrub: of two at once one finds it mended
 }
 
 var _ forward.Source = (*Journal)(nil)

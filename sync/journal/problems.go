@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/punchd/punchd/sync/buffer"
 	"github.com/punchd/punchd/sync/ledger"
@@ -69,6 +70,80 @@ func (f *findings) note(b buffer.Finding) {
 	}
 }
 
+// cured takes in that records can be read in the ledger again.
+func (f *findings) cured(first, last uint64) {
+	f.mu.Lock()
+	before := f.kinds()
+	f.said.Damage, f.said.Lost = without(f.said.Damage, first, last), without(f.said.Lost, first, last)
+	after := f.kinds()
+	keep, forget := f.keep, f.forget
+	f.mu.Unlock()
+	if keep == nil {
+		return
+	}
+	var gone []buffer.Finding
+	for b := range before {
+		if !after[b] {
+			gone = append(gone, b)
+		}
+	}
+	for b := range after {
+		if !before[b] {
+			keep(b)
+		}
+	}
+	forget(gone)
+}
+
+// kinds are the findings of damage and loss, as a set.
+func (f *findings) kinds() map[buffer.Finding]bool {
+	set := map[buffer.Finding]bool{}
+	for _, d := range f.said.Damage {
+		set[buffer.Finding{Kind: buffer.FoundDamage, First: d.First, Last: d.Last}] = true
+	}
+	for _, d := range f.said.Lost {
+		set[buffer.Finding{Kind: buffer.FoundLost, First: d.First, Last: d.Last}] = true
+	}
+	return set
+}
+
+// without cuts a stretch out of others.
+func without(all []ledger.Damage, first, last uint64) (rest []ledger.Damage) {
+	for _, d := range all {
+		if d.Last < first || d.First > last {
+			rest = append(rest, d)
+			continue
+		}
+		if d.First < first {
+			before := d
+			before.Last = first - 1
+			rest = append(rest, before)
+		}
+		if d.Last > last {
+			behind := d
+			behind.First = last + 1
+			rest = append(rest, behind)
+		}
+	}
+	return rest
+}
+
+// repaired takes in that segments have whole headers again.
+func (f *findings) repaired(names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.said.Headers = slices.DeleteFunc(slices.Clone(f.said.Headers), func(h string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(h, name+": ") })
+	})
+}
+
+// scrubbed takes in that everything was read.
+func (f *findings) scrubbed(s Scrubbed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.said.Scrub = &s
+}
+
 // all are the findings that are kept.
 func (f *findings) all() (all []buffer.Finding) {
 	f.mu.Lock()
@@ -125,6 +200,11 @@ func (j *Journal) recall() error {
 	}
 	j.found.mu.Lock()
 	defer j.found.mu.Unlock()
+	j.found.forget = func(gone []buffer.Finding) {
+		if err := j.buffer.Forget(gone...); err != nil {
+			j.log.Warn("what is repaired will be looked for at the next start again", "err", err)
+		}
+	}
 	j.found.keep = func(b buffer.Finding) {
 		err := j.gate.room(0)
 		if err == nil {
@@ -219,6 +299,12 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 	more("not to be decoded", len(j.found.undecodable))
 	for _, h := range s.Headers {
 		say("ledger segment %s", h)
+	}
+	if k := s.Scrub; k != nil && k.Differ > 0 {
+		say("%d records say different things in the ledger and in their second copy; the log names them", k.Differ)
+	}
+	if k := s.Scrub; k != nil && k.Left > 0 {
+		say("%d records have one readable copy alone, and could not be written to the other; the log says why", k.Left)
 	}
 	for _, x := range s.Suspects {
 		say("%s", suspectProblem(&x, s.Ledger))

@@ -33,7 +33,8 @@ type Stats struct {
 	FreeBytes   uint64 // that this user may still write; 0 if the system does not tell
 	Commit      Latency
 
-	Signed *Signed // nil if nobody signs, or it has not begun
+	Scrub  *Scrubbed // when everything was read last, by this process; nil before that
+	Signed *Signed   // nil if nobody signs, or it has not begun
 
 	// What is wrong, or was when the journal was opened.
 	Torn     *ledger.Torn     // the batch that was never finished, nil if there was none
@@ -236,8 +237,9 @@ type findings struct {
 	undecodable []buffer.Finding
 	open        []string
 	dropped     bool // some did not fit; the buffer keeps them all the same
-	// keep, if not nil, keeps a finding for the next start.
-	keep func(buffer.Finding)
+	// keep, if not nil, keeps a finding for the next start; forget forgets some.
+	keep   func(buffer.Finding)
+	forget func([]buffer.Finding)
 }
 
 // opened takes in what opening the ledger found.
@@ -303,7 +305,7 @@ func (f *findings) tell(s *Stats) {
 	defer f.mu.Unlock()
 	s.Torn, s.Headers = f.said.Torn, f.said.Headers
 	s.Damage, s.Lost = shown(f.said.Damage), shown(f.said.Lost)
-	s.Replayed, s.Rebuilt = f.said.Replayed, f.said.Rebuilt
+	s.Replayed, s.Rebuilt, s.Scrub = f.said.Replayed, f.said.Rebuilt, f.said.Scrub
 }
 
 // shown is a copy of what is told one by one.

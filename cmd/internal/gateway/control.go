@@ -75,6 +75,9 @@ func (g *Gateway) controlMux() http.Handler {
 	mux.HandleFunc("POST /sinks/replay", ordered(g, func(ctx context.Context, q Replay) (*Sent, error) {
 		return g.replay(ctx, peer(ctx), &q)
 	}))
+	mux.HandleFunc("POST /doctor/storage", ordered(g, func(ctx context.Context, _ struct{}) (*Examined, error) {
+		return examine(ctx, g.journal, besidePace)
+	}))
 	return mux
 }
 
@@ -95,7 +98,7 @@ type refusal struct {
 }
 
 // ordered serves what an operator may order.
-func ordered[Q any](g *Gateway, do func(context.Context, Q) (*Sent, error)) http.HandlerFunc {
+func ordered[Q, A any](g *Gateway, do func(context.Context, Q) (*A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&q)
@@ -103,12 +106,16 @@ func ordered[Q any](g *Gateway, do func(context.Context, Q) (*Sent, error)) http
 			g.reply(w, http.StatusBadRequest, refusal{err.Error()})
 			return
 		}
-		sent, err := do(r.Context(), q)
+		// Who gave the order waits as long as it takes, or goes away.
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+			g.log.Debug("control", "err", err)
+		}
+		answer, err := do(r.Context(), q)
 		if err != nil {
 			g.reply(w, http.StatusConflict, refusal{err.Error()})
 			return
 		}
-		g.reply(w, http.StatusOK, sent)
+		g.reply(w, http.StatusOK, answer)
 	}
 }
 

@@ -137,6 +137,7 @@ func (g *Gateway) Run(ctx context.Context) (err error) {
 	for _, f := range g.forwarders {
 		out.Go(func() error { return f.Run(outer) })
 	}
+	out.Go(func() error { return g.journal.Tend(outer) })
 	if g.signer != nil {
 		out.Go(func() error { return g.journal.Notarize(outer, g.signer) })
 	}

@@ -40,6 +40,7 @@ type LedgerStatus struct {
 	FreeBytes   uint64            `json:"free_bytes"`
 	CommitP50MS float64           `json:"commit_p50_ms"` // of the newest commits, the disk's part
 	CommitP99MS float64           `json:"commit_p99_ms"`
+	Scrub       *journal.Scrubbed `json:"scrub,omitempty"`     // when all of it was read last, in both copies
 	Signed      uint64            `json:"signed"`              // the first so many records are under a signed head
 	SignedAt    *time.Time        `json:"signed_at,omitempty"` // when the newest head was signed; none yet by this key
 	Damaged     []string          `json:"damaged,omitempty"`   // stretches that can't be read
@@ -152,6 +153,7 @@ func ledgerStatus(js *journal.Stats) LedgerStatus {
 		LedgerBytes: js.LedgerBytes, BufferBytes: js.BufferBytes, FreeBytes: js.FreeBytes,
 		CommitP50MS: milliseconds(js.Commit.P50), CommitP99MS: milliseconds(js.Commit.P99),
 	}
+	l.Scrub = js.Scrub
 	if js.Signed != nil {
 		l.Signed, l.SignedAt = js.Signed.Records, moment(js.Signed.At)
 	}
