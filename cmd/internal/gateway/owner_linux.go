@@ -25,19 +25,31 @@ func owner(dataDir string) (pid int, found bool) {
 	if pid, err = strconv.Atoi(string(bytes.TrimSpace(text))); err != nil {
 		return 0, false
 	}
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0, false
-	}
-	// The number stays in the file when its process is gone, and another one may
-	// have it by now. The device is left out: some file systems tell two of it.
-	for line := range strings.Lines(string(locks)) {
-		f := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 3775 fe:00:9978084 0 EOF
-		if len(f) > 5 && f[1] == "FLOCK" && f[4] == strconv.Itoa(pid) && strings.HasSuffix(f[5], fmt.Sprintf(":%d", info.Ino)) {
+	// The kernel gives the list in pieces, and passes over a line when others come
+	// and go between two of them.
+	for range 3 {
+		if locked(pid, info.Ino) {
 			return pid, true
 		}
 	}
 	return 0, false
+}
+
+// locked reports whether a process holds a lock on a file. The number stays in
+// the file when its process is gone, and another one may have it by now. The
+// device is left out: some file systems tell two of it.
+func locked(pid int, inode uint64) bool {
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(locks)) {
+		f := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 3775 fe:00:9978084 0 EOF
+		if len(f) > 5 && f[1] == "FLOCK" && f[4] == strconv.Itoa(pid) && strings.HasSuffix(f[5], fmt.Sprintf(":%d", inode)) {
+			return true
+		}
+	}
+	return false
 }
 
 // deaf reports whether a process listens on the control socket of a data
