@@ -20,7 +20,7 @@ func newRig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRigKill(), newRigBench())
+	c.AddCommand(newRigKill(), newRigBitflip(), newRigBench())
 	return c
 }
 
@@ -87,6 +87,38 @@ func newRigKill() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().IntVar(&rounds, "rounds", 100, "how often")
+	return c
+}
+
+func newRigBitflip() *cobra.Command {
+	var (
+		f   rigFlags
+		cfg rig.BitflipConfig
+	)
+	c := &cobra.Command{
+		Use:   "bitflip",
+		Short: "Flip bits of what the gateway keeps, and see that it is repaired",
+		Long: `bitflip lets a gateway take in punches, stops it, flips bits of its ledger and of
+its buffer, has punchd doctor repair that, and compares. In a round for the
+ledger one bit of every record and of a copy of each header is flipped: with
+--all every bit has its turn, which takes most of an hour.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if cfg.Records < 1 || cfg.Random < 0 || cfg.Buffer < 0 {
+				return usagef("--records must be at least 1, --random and --buffer at least 0")
+			}
+			return f.with(c.Context(), func(dir, daemon string) error {
+				cfg.Seed, cfg.Daemon, cfg.Dir, cfg.Out = f.seed, daemon, dir, c.OutOrStdout()
+				return rig.Bitflip(c.Context(), cfg)
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&cfg.Records, "records", 1000, "punches in the ledger")
+	c.Flags().BoolVar(&cfg.All, "all", false, "every bit of the ledger")
+	c.Flags().IntVar(&cfg.Random, "random", 40, "so many bits of each record of the ledger")
+	c.Flags().IntVar(&cfg.Buffer, "buffer", 20, "so many bits of the buffer, in a round each")
+	c.Flags().BoolVar(&cfg.Blind, "blind", false, "repair nothing: the rig must then fail, or it could not")
 	return c
 }
 
