@@ -1,16 +1,19 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/punchd/punchd/firmware-sim/rig"
+	"github.com/punchd/punchd/firmware-sim/rig/machine"
 )
 
 func newRig() *cobra.Command {
@@ -20,7 +23,7 @@ func newRig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRigKill(), newRigBitflip(), newRigBench())
+	c.AddCommand(newRigKill(), newRigPowerCut(), newRigBitflip(), newRigBench())
 	return c
 }
 
@@ -29,6 +32,7 @@ type rigFlags struct {
 	seed   uint64
 	daemon string
 	keep   string
+	build  func(context.Context, string) (string, error) // makes the program
 }
 
 func (f *rigFlags) add(c *cobra.Command) {
@@ -52,7 +56,7 @@ func (f *rigFlags) with(ctx context.Context, run func(dir, daemon string) error)
 	}
 	daemon := f.daemon
 	if daemon == "" {
-		if daemon, err = rig.Build(ctx, dir); err != nil {
+		if daemon, err = f.build(ctx, dir); err != nil {
 			return errors.Join(err, os.RemoveAll(dir))
 		}
 	}
@@ -67,10 +71,27 @@ func (f *rigFlags) with(ctx context.Context, run func(dir, daemon string) error)
 	return err
 }
 
+// outcome runs a test that has one: with --json that is all there is on
+// standard output, and the progress is told beside it.
+func (f *rigFlags) outcome(c *cobra.Command, asJSON bool, run func(dir, daemon string, out io.Writer) (*rig.Outcome, error)) error {
+	return f.with(c.Context(), func(dir, daemon string) error {
+		if !asJSON {
+			_, err := run(dir, daemon, c.OutOrStdout())
+			return err
+		}
+		o, err := run(dir, daemon, c.ErrOrStderr())
+		if o == nil {
+			return err
+		}
+		return errors.Join(json.NewEncoder(c.OutOrStdout()).Encode(o), err)
+	})
+}
+
 func newRigKill() *cobra.Command {
 	var (
-		f      rigFlags
+		f      = rigFlags{build: rig.Build}
 		rounds int
+		asJSON bool
 	)
 	c := &cobra.Command{
 		Use:   "kill",
@@ -80,15 +101,51 @@ func newRigKill() *cobra.Command {
 			if rounds < 1 {
 				return usagef("--rounds %d: at least 1 is needed", rounds)
 			}
-			return f.with(c.Context(), func(dir, daemon string) error {
-				return rig.Kill(c.Context(), rig.KillConfig{Rounds: rounds, Seed: f.seed, Daemon: daemon, Dir: dir, Out: c.OutOrStdout()})
+			return f.outcome(c, asJSON, func(dir, daemon string, out io.Writer) (*rig.Outcome, error) {
+				return rig.Kill(c.Context(), rig.KillConfig{Rounds: rounds, Seed: f.seed, Daemon: daemon, Dir: dir, Out: out})
 			})
 		},
 	}
 	f.add(c)
 	c.Flags().IntVar(&rounds, "rounds", 100, "how often")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the outcome as one line of JSON")
 	return c
 }
+
+func newRigPowerCut() *cobra.Command {
+	var (
+		f      = rigFlags{build: rig.BuildStatic}
+		cfg    rig.PowerConfig
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "powercut",
+		Short: "Cut the power of a virtual machine with the gateway, again and again, and count both sides",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if cfg.Cuts < 1 || cfg.Cuts > maxCuts {
+				return usagef("--cuts %d: between 1 and %d are possible", cfg.Cuts, maxCuts)
+			}
+			if err := machine.Look(cfg.Kernel); err != nil {
+				return err
+			}
+			return f.outcome(c, asJSON, func(dir, daemon string, out io.Writer) (*rig.Outcome, error) {
+				cfg.Seed, cfg.Daemon, cfg.Dir, cfg.Out = f.seed, daemon, dir, out
+				return rig.PowerCut(c.Context(), cfg)
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&cfg.Cuts, "cuts", 20, "how often")
+	c.Flags().BoolVar(&cfg.NoFsync, "no-fsync", false, "have the disk answer flushes and drop them; the gateway then loses, and the rig must say so")
+	c.Flags().StringVar(&cfg.Kernel, "kernel", cmp.Or(os.Getenv("PUNCHD_KERNEL"), "/"), "directory with boot/vmlinuz-* and lib/modules/ of a Linux kernel for amd64")
+	c.Flags().Lookup("kernel").DefValue = "$PUNCHD_KERNEL, or else /"
+	c.Flags().BoolVar(&asJSON, "json", false, "print the outcome as one line of JSON")
+	return c
+}
+
+// maxCuts bounds a run; it would take days.
+const maxCuts = 100_000
 
 func newRigBitflip() *cobra.Command {
 	var (
@@ -124,7 +181,7 @@ ledger one bit of every record and of a copy of each header is flipped: with
 
 func newRigBench() *cobra.Command {
 	var (
-		f      rigFlags
+		f      = rigFlags{build: rig.Build}
 		cfg    rig.BenchConfig
 		asJSON bool
 	)

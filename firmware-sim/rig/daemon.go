@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -123,10 +124,37 @@ func (p *Process) Ready(ctx context.Context) error {
 // Build compiles the daemon of the source tree around the working directory
 // into dir, for a rig that was given none.
 func Build(ctx context.Context, dir string) (string, error) {
-	out := filepath.Join(dir, "punchd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "github.com/punchd/punchd/cmd/punchd")
+	out, err := build(ctx, dir, "punchd", "cmd/punchd")
+	if err != nil {
+		err = fmt.Errorf("rig: build the daemon (or name one with --punchd): %w", err)
+	}
+	return out, err
+}
+
+// BuildStatic is [Build] for a machine on which nothing else is installed.
+func BuildStatic(ctx context.Context, dir string) (string, error) {
+	out, err := build(ctx, dir, "punchd", "cmd/punchd", forGuest...)
+	if err != nil {
+		err = fmt.Errorf("rig: build the daemon (or name one with --punchd, built with %s): %w", strings.Join(forGuest, " "), err)
+	}
+	return out, err
+}
+
+// forGuest is the environment that builds a program for the power cuts' virtual
+// machine.
+var forGuest = []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64"}
+
+// build compiles a program of the source tree into dir.
+func build(ctx context.Context, dir, name, from string, env ...string) (string, error) {
+	out := filepath.Join(dir, name)
+	args := []string{"build", "-o", out}
+	if len(env) > 0 {
+		args = append(args, "-ldflags=-s -w") // the machine must hold it in memory
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/punchd/punchd/"+from)...)
+	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("rig: build the daemon (or name one with --punchd): %w\n%s", err, text)
+		return "", fmt.Errorf("%w\n%s", err, text)
 	}
 	return out, nil
 }

@@ -54,16 +54,24 @@ func (w *World) config() string {
 	fmt.Fprintf(&b, "site: {id: %s, timezone: %s}\n", Site, zone)
 	fmt.Fprintf(&b, "gateway: {id: %s, data_dir: %s}\n", Gateway, dataDir)
 	fmt.Fprintf(&b, "roster: {file: roster.json}\n")
-	fmt.Fprintf(&b, "sinks:\n  - {name: hq, kind: cloudevents, retry_max: 2s, url: \"http://%s/punches\", secret: {file: keys/webhook}}\n", w.listener.Addr())
+	fmt.Fprintf(&b, "sinks:\n  - {name: hq, kind: cloudevents, retry_max: 2s, url: \"http://%s/punches\", secret: {file: keys/webhook}}\n", w.seenFrom(w.listener.Addr().String()))
 	fmt.Fprintf(&b, "terminals:\n")
 	for _, t := range w.terminals {
-		fmt.Fprintf(&b, "  - {id: %s, driver: zk, link: \"tcp://%s\", poll: 2s}\n", t.id, t.listener.Addr())
+		fmt.Fprintf(&b, "  - {id: %s, driver: zk, link: \"tcp://%s\", poll: 2s}\n", t.id, w.seenFrom(t.listener.Addr().String()))
 	}
 	if w.reader != nil {
-		fmt.Fprintf(&b, "  - {id: %s, driver: cardline, link: \"%s\", format: rdm6300}\n", ReaderID, w.link)
+		link := w.link
+		if address, found := strings.CutPrefix(link, "tcp://"); found {
+			link = "tcp://" + w.seenFrom(address)
+		}
+		fmt.Fprintf(&b, "  - {id: %s, driver: cardline, link: \"%s\", format: rdm6300}\n", ReaderID, link)
 	}
 	if w.fleet != nil {
-		fmt.Fprintf(&b, "phones:\n  broker:\n    embedded:\n      listen: %s\n      users:\n", w.broker)
+		listen := w.broker
+		if w.scene.Apart != nil {
+			listen = w.scene.Apart.Listen
+		}
+		fmt.Fprintf(&b, "phones:\n  broker:\n    embedded:\n      listen: %s\n      users:\n", listen)
 		for _, user := range w.fleet.Users() {
 			fmt.Fprintf(&b, "        %s: {file: keys/mqtt-%[1]s}\n", user)
 		}

@@ -26,6 +26,10 @@ func openPort() (p port, link string, err error) {
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return nil, "", err
 	}
+	return openSerialServer()
+}
+
+func openSerialServer() (p port, link string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err

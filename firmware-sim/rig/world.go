@@ -48,6 +48,16 @@ type Scene struct {
 
 	Faults central.Faults
 	Log    *slog.Logger // of the simulators; nil: silent
+
+	Apart *Apart // nil: the daemon runs on this computer
+}
+
+// Apart says how a daemon that runs on another computer reaches the devices, and
+// they it.
+type Apart struct {
+	Host   string // at which the daemon finds what listens here
+	Listen string // address its broker is to have
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // World is a site with simulated devices and a stand-in central, and the files
@@ -60,7 +70,7 @@ type World struct {
 	port      port
 	link      string // of the reader
 	fleet     *phone.Fleet
-	broker    string // address the gateway's broker is to have
+	broker    string // address at which phones find the gateway's broker
 	central   *central.Central
 	listener  net.Listener // of central
 	key       ed25519.PrivateKey
@@ -137,7 +147,11 @@ func (w *World) openTerminals() error {
 }
 
 func (w *World) openReader() (err error) {
-	if w.port, w.link, err = openPort(); err != nil {
+	open := openPort
+	if w.scene.Apart != nil { // nobody there can open a pty of this computer
+		open = openSerialServer
+	}
+	if w.port, w.link, err = open(); err != nil {
 		return err
 	}
 	w.reader, err = reader.New(reader.Config{Format: reader.FormatRDM6300, Seed: w.scene.Seed, Cards: cards(w.scene.Seed, w.scene.Cards), Faults: reader.Faults{Noise: 0.2, Ghost: 0.1, BadChecksum: 0.2}}, w.port)
@@ -162,8 +176,12 @@ func (w *World) makePhones() (err error) {
 	if err != nil {
 		return err
 	}
+	var dial func(ctx context.Context, network, address string) (net.Conn, error)
+	if w.scene.Apart != nil {
+		dial = w.scene.Apart.Dial
+	}
 	w.fleet, err = phone.New(phone.Config{
-		Site: Site, Broker: w.broker, Seed: w.scene.Seed, Native: w.scene.Native, OwnTracks: w.scene.OwnTracks, Gateway: key,
+		Dial: dial, Site: Site, Broker: w.broker, Seed: w.scene.Seed, Native: w.scene.Native, OwnTracks: w.scene.OwnTracks, Gateway: key,
 		Office: office, Zone: w.zone, Behaviours: w.scene.Behaviours, Pace: w.scene.PhonePace, Patience: 5 * time.Second, Log: w.scene.Log,
 	})
 	return err
@@ -252,6 +270,18 @@ func (w *World) all(ctx context.Context, begin func(start func(func(context.Cont
 	wg.Wait()
 	return errors.Join(errs...)
 }
+
+// seenFrom is an address of this computer as the daemon is to write it.
+func (w *World) seenFrom(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if w.scene.Apart == nil || err != nil {
+		return address
+	}
+	return net.JoinHostPort(w.scene.Apart.Host, port)
+}
+
+// Broker is the address of this computer that leads to the gateway's broker.
+func (w *World) Broker() string { return w.broker }
 
 // Central is the stand-in central.
 func (w *World) Central() *central.Central { return w.central }
