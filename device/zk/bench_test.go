@@ -12,11 +12,11 @@ import (
 )
 
 // reader gives a driver in a session with a terminal that has n records, in
-// real time.
+// real time. The last is so long ago that no second of it may lack bytes.
 func reader(tb testing.TB, as shape, n int, emit func(context.Context, []attendance.Punch) error) (*Driver, *session, *fake) {
 	f := newFake(tb)
 	f.shape = as
-	f.add(someRecords(zk.Layout40, n, attendance.LocalOf(time.Now().UTC().Add(-time.Minute))/1000*1000, 1)...)
+	f.add(someRecords(zk.Layout40, n, attendance.LocalOf(time.Now().UTC().Add(-20*time.Hour))/1000*1000, 1)...)
 	zone, err := time.LoadLocation("Asia/Kolkata")
 	if err != nil {
 		tb.Fatal(err)

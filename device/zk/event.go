@@ -138,6 +138,13 @@ func (t *terminal) comparable(e event) bool {
 	return t.layout != 0 && e.form >= 32
 }
 
+// tell reports whether one of some events tells a record to the second.
+func (t *terminal) tell(events []event, r zk.Record) bool {
+	return slices.ContainsFunc(events, func(e event) bool {
+		return t.comparable(e) && e.record.PIN == r.PIN && e.record.At == r.At
+	})
+}
+
 // settle acknowledges the events that are served. After a read of the log, began
 // is when it began, and find searches in what is durable of it.
 func (d *Driver) settle(ctx context.Context, s *session, began time.Time, find func(sighting) bool) error {

@@ -57,16 +57,18 @@ func (d *Driver) follow(ctx context.Context, s *session) error {
 }
 
 // due is when the log is to be read before the next poll, zero if nothing asks
-// for that: for events, for records that were held back, or because punches that
-// could not be made durable are to be handed over again.
+// for that: for events, for records that were held back or are in doubt, or because
+// punches that could not be made durable are to be handed over again.
 func (d *Driver) due(s *session) time.Time {
 	t := &d.terminal
 	at := t.again
 	if t.stalled != nil {
 		return at
 	}
-	if event := s.news.due(); !event.IsZero() && (at.IsZero() || event.Before(at)) {
-		at = event
+	for _, other := range [...]time.Time{t.doubt, s.news.due()} {
+		if !other.IsZero() && (at.IsZero() || other.Before(at)) {
+			at = other
+		}
 	}
 	if !at.IsZero() && at.Before(t.rest) {
 		return t.rest

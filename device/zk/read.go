@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"time"
 
@@ -27,21 +26,14 @@ type readError struct{ error }
 
 func (e readError) Unwrap() error { return e.error }
 
-// snapshot is a log as it was read.
-type snapshot struct {
-	reading
-	began   time.Time
-	layout  zk.Layout
-	records []byte
-	hashes  []uint64 // of each whole record
-	extra   int
-}
-
 // read reads the log whole and hands over what is new in it, in its order.
 func (d *Driver) read(ctx context.Context, s *session, before said) error {
 	began := time.Now()
 	if !began.Before(s.news.overflow) {
 		s.news.overflow = time.Time{}
+	}
+	if !began.Before(d.terminal.doubt) {
+		d.terminal.doubt = time.Time{}
 	}
 	d.terminal.again = time.Time{}
 	err := d.readLog(ctx, s, before, began)
@@ -124,13 +116,7 @@ func (d *Driver) snapshot(ctx context.Context, s *session, count said) (*snapsho
 		d.log.Info("layout of the log", "bytes", log.layout, "before", t.layout, "reason", guess.Reason)
 		t.layout, t.log, t.held = log.layout, nil, nil
 	}
-	log.hashes = make([]uint64, 0, len(records)/log.layout.Size())
-	for raw := range slices.Chunk(records, log.layout.Size()) {
-		if len(raw) == log.layout.Size() {
-			log.hashes = append(log.hashes, maphash.Bytes(d.seed, raw))
-		}
-	}
-	return log, nil
+	return log, log.hash(d.seed)
 }
 
 // handOver emits the records that are settled and were not emitted before. What
@@ -138,13 +124,9 @@ func (d *Driver) snapshot(ctx context.Context, s *session, count said) (*snapsho
 // one fails.
 func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count said) error {
 	t := &d.terminal
-	done := overlap(t.log, log.hashes)
-	if done == 0 && len(t.log) > 0 {
-		d.log.Warn("the log was cleared or changed: all of it is handed over", "before", len(t.log), "now", len(log.hashes))
-		d.learn(func(q *quirks) { q.cleared++ })
-	}
+	done := d.durable(log)
 	size := max(log.layout.Size(), 1)
-	settled, held := d.settled(log, done)
+	settled, held := d.settled(s, log, done)
 	end := len(log.records)
 	if len(held) > 0 {
 		end = settled * size // without the rest behind the last whole record
@@ -181,9 +163,26 @@ func (d *Driver) handOver(ctx context.Context, s *session, log *snapshot, count 
 	}
 	t.log, t.held = log.hashes[:settled], held
 	if len(held) > 0 {
-		t.again = time.Now().Add(settleWithin)
+		t.again = time.Now().Add(pause(held))
 	}
 	return nil
+}
+
+// durable is how many records at the beginning of the log are durable. In a log
+// that was changed those in front of the change still are.
+func (d *Driver) durable(log *snapshot) int {
+	t := &d.terminal
+	done := overlap(t.log, log.hashes)
+	if done > 0 || len(t.log) == 0 {
+		return done
+	}
+	for done < min(len(t.log), len(log.hashes)) && t.log[done] == log.hashes[done] {
+		done++
+	}
+	d.log.Warn("the log was cleared or changed: what has not stayed is handed over", "before", len(t.log), "now", len(log.hashes), "stayed", done)
+	d.learn(func(q *quirks) { q.cleared++ })
+	t.held, t.changed = nil, time.Now()
+	return done
 }
 
 // retry hands over again what could not be made durable. The terminal has no
@@ -233,17 +232,4 @@ func (d *Driver) punches(to []attendance.Punch, records []zk.Record, bad []zk.Ba
 		bad = bad[1:]
 	}
 	return to
-}
-
-// find reports whether the first n records of the log have somebody's of about
-// that time. It reads all of them.
-func (log *snapshot) find(told sighting, n int) bool {
-	size := max(log.layout.Size(), 1)
-	for part := range slices.Chunk(log.records[:n*size], batchSize*size) {
-		records, _, err := zk.ParseRecords(part, log.layout)
-		if err == nil && slices.ContainsFunc(records, func(r zk.Record) bool { return told.near(sighting{r.PIN, r.At}) }) {
-			return true
-		}
-	}
-	return false
 }

@@ -165,8 +165,9 @@ func TestUnsettledLayouts(t *testing.T) {
 			records[0].UID, records[1].UID = 0, 0
 		}
 		log := snapshot{layout: l, records: appendRecords(t, nil, l, records...)}
-		for face, old := range map[attendance.LocalTime]bool{0: false, 1_000_000_003_000: false, 1_000_000_004_000: true} {
-			if log.old(1, face) != old {
+		none := func(zk.Record) bool { return false }
+		for face, old := range map[attendance.LocalTime]bool{0: false, 1_000_000_003_000: false, 1_000_000_004_000: true, 1_000_086_401_000: false} {
+			if log.old(1, face, none) != old {
 				t.Errorf("%v, clock at %v: %v", l, face, !old)
 			}
 		}

@@ -29,8 +29,11 @@ type quirks struct {
 	unlike    bool      // its events are not found in its log
 	deaf      error     // why it tells no events
 
-	cleared, nobody, damaged, checksums, garbage uint64
-	newest                                       error // reason for the newest of damaged, checksums and garbage
+	waiting      int       // records held back for one that changes at each reading
+	waitingSince time.Time // since when
+
+	cleared, restless, nobody, damaged, checksums, garbage uint64
+	newest                                                 error // reason for the newest of damaged, checksums and garbage
 }
 
 // State implements [device.Reporter].
@@ -77,6 +80,8 @@ func (q *quirks) notes(skew *time.Duration) (notes []string) {
 		note(off < -skewNoted, "its clock is %v behind", -off)
 	}
 	note(q.cleared > 0, "its log was cleared or changed %d times", q.cleared)
+	note(q.waiting > 0, "the newest record changes at each reading; %d are held back since %s", q.waiting, q.waitingSince.Format(time.RFC3339))
+	note(q.restless > 0, "%d records changed at each of %d readings, and were handed over as they were at the last", q.restless, maxChanges+1)
 	note(q.nobody > 0, "%d punches of slots that nobody holds", q.nobody)
 	note(q.damaged > 0, "%d records of the log can't be read and are kept as malformed, with their bytes", q.damaged)
 	note(q.checksums > 0, "%d packets with a wrong checksum, taken all the same", q.checksums)

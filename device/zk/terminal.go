@@ -29,12 +29,14 @@ type terminal struct {
 	layout   zk.Layout            // 0: no record was seen yet
 
 	// log has a hash for each record of the log that is durable, in the order
-	// in which the last read found them.
-	log []uint64
+	// in which the last read found them; changed is when one had not stayed.
+	log     []uint64
+	changed time.Time
 	// held are the records behind those that were in the last read and are not
-	// settled yet, and again is when they are to be looked at.
-	held  []unsettled
-	again time.Time
+	// settled yet, and again is when they are to be looked at. Doubt is when it is
+	// to be looked at what was handed over without the terminal's clock; zero: not.
+	held         []unsettled
+	again, doubt time.Time
 	// stalled hands over again what could not be made durable, nil if all was.
 	stalled func(ctx context.Context) error
 
@@ -76,7 +78,8 @@ func (r *ring[T]) find(is func(T) bool) bool { return slices.ContainsFunc(r.of, 
 // before ends: all of before while the log only grows, fewer once it is full
 // and drops its oldest record for each new one, none if it was cleared.
 //
-// Records that overlap are equal in every byte to records that are durable, so
+// Records that overlap are equal in all that is read of them to records that are
+// durable, and in every byte if nothing can be read, so they have their keys, and
 // passing over them loses nothing in any case.
 func overlap(before, now []uint64) int {
 	if len(now) == 0 {

@@ -233,8 +233,9 @@ func (s *Sink) open() (err error) {
 // and returns up to where the file is kept, and whether that is the end of a
 // line. The file is ours if any whole line read is a punch, whatever stands
 // behind it: a blank line, a damaged one, a note. Without such a line it must be
-// empty, or the first line a crash cut short, or lines that a power cut damaged;
-// anything else is somebody else's file and is not touched.
+// empty, or the first line a crash cut short, or lines that a power cut damaged,
+// of which the last may be cut short too; anything else is somebody else's file
+// and is not touched.
 func (s *Sink) recover(f *os.File, size int64) (keep int64, ended bool, err error) {
 	from := max(0, size-tail)
 	b := make([]byte, size-from)
@@ -254,8 +255,12 @@ func (s *Sink) recover(f *os.File, size int64) (keep int64, ended bool, err erro
 		return from + int64(end+len(rest)), false, nil
 	case ours && !begun: // not ours to cut, and one line of rubbish harms nobody
 		return from + int64(end+len(rest)), false, nil
-	case begun && (ours || end == 0 || damaged(b[:end])):
+	case !ours && end > 0 && !damaged(b[:end]):
+		return 0, false, s.foreign()
+	case begun:
 		return from + int64(end), true, nil
+	case torn(rest, from+int64(end)): // like a damaged line: it stays, and its punches come again
+		return from + int64(end+len(rest)), false, nil
 	}
 	return 0, false, s.foreign()
 }
@@ -289,6 +294,26 @@ func damaged(lines []byte) (found bool) {
 			return false
 		}
 		found = true
+	}
+	return found
+}
+
+// torn reports whether the beginning of a line that stands at some place in the
+// file is text in which whole blocks are zero, as a power cut leaves it. What else
+// has zeros in it is somebody's, a database or a picture.
+func torn(rest []byte, at int64) (found bool) {
+	const block = 512 // the smallest a disk has
+	zero := false
+	for i, c := range rest {
+		if c != 0 && c < ' ' {
+			return false
+		}
+		if (c == 0) != zero {
+			if (at+int64(i))%block != 0 {
+				return false
+			}
+			zero, found = !zero, true
+		}
 	}
 	return found
 }

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/punchd/punchd/protocol/attendance"
 	"github.com/punchd/punchd/protocol/cloudevents"
 	"github.com/punchd/punchd/sync/forward"
 )
@@ -110,6 +113,64 @@ func TestDamagedLastLine(t *testing.T) {
 	}
 }
 
+// A power cut in the first batch, or the first after logrotate, leaves a beginning of
+// it in which any blocks are zeros. Whatever it leaves, the file is ours, and with the
+// batch that comes again each punch stands in it once.
+func TestPowerCutInFirstBatch(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	dir := t.TempDir()
+	its := items(0, 40)
+	whole := filepath.Join(dir, "whole")
+	send(t, newSink(t, whole), its)
+	b, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		block := []int{512, 4096}[i%2]
+		cut := bytes.Clone(b[:random.IntN(len(b)+1)])
+		for at := 0; at < len(cut); at += block {
+			if at == 0 && i%3 > 0 || random.IntN(2) == 0 {
+				clear(cut[at:min(at+block, len(cut))])
+			}
+		}
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(path, cut, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := newSink(t, path)
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = s.recover(f, int64(len(cut)))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatalf("seed %d: %d, cut at %d, blocks of %d: %v", seed, i, len(cut), block, err)
+		}
+		if i%20 > 1 { // syncing each takes too long
+			continue
+		}
+		send(t, newSink(t, path), its)
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []attendance.Key
+		for line := range bytes.Lines(after) {
+			if k, ok := punchOf(line); ok {
+				got = append(got, k)
+			}
+		}
+		slices.SortFunc(got, order)
+		if !slices.Equal(got, slices.SortedFunc(slices.Values(keys(its)), order)) || after[len(after)-1] != '\n' {
+			t.Fatalf("seed %d: %d, cut at %d, blocks of %d: the file holds %d of %d", seed, i, len(cut), block, len(got), len(its))
+		}
+	}
+}
+
+func order(a, b attendance.Key) int { return bytes.Compare(a[:], b[:]) }
+
 // What came behind our lines or between them by a fault or by hand does not make
 // a sink refuse its own file: the next batch stands on a line of its own.
 func TestRubbishInOurFile(t *testing.T) {
@@ -185,6 +246,8 @@ func TestForeignFile(t *testing.T) {
 		"no newline": "ledger of the year", "other JSON": `{"a":1}`, "behind whole lines": "x\ny\nz", "long": strings.Repeat("x", tail+10),
 		"notes": "buy milk\n", "lines of JSON": `{"specversion":"1.0","id":"1","source":"/x","type":"other"}` + "\n", "a roster": "{\n \"employees\": []\n}\n",
 		"blank below a note": "a note\n\n", "notes around a blank line": "a note\n\nanother", "zeros below a note": "a note\n" + "\x00\x00\n", "begun below a note": "a note\n" + opening, "empty lines": "\n\n",
+		"a database": "SQLite format 3" + strings.Repeat("\x00", 512-15) + strings.Repeat("page", 200), "wide text": "\x00w\x00i\x00d\x00e",
+		"a block of zeros below a note": "a note\n" + strings.Repeat("\x00", 1024-7) + "another", "a picture": strings.Repeat("\x00", 512) + "\x01\x02\x03",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
