@@ -34,6 +34,8 @@ type Config struct {
 	// holds at the start is held again. Empty: nothing outlives the process.
 	Out    string
 	Faults Faults
+	// Clock is what the times of signatures are held against; time.Now if nil.
+	Clock func() time.Time
 }
 
 // Central is the service. It is an [http.Handler] on whatever path, and safe
@@ -41,6 +43,7 @@ type Config struct {
 type Central struct {
 	keys    []cloudevents.Key
 	maxHeld int
+	clock   func() time.Time
 
 	mu      sync.Mutex
 	rnd     *rand.Rand
@@ -78,7 +81,10 @@ type Outage struct {
 
 // New makes a service, and reads what its file holds.
 func New(cfg Config) (*Central, error) {
-	c := &Central{maxHeld: cfg.MaxHeld, seed: cfg.Seed, rnd: rand.New(rand.NewPCG(cfg.Seed, 0)), parked: map[identity]struct{}{}}
+	c := &Central{maxHeld: cfg.MaxHeld, seed: cfg.Seed, rnd: rand.New(rand.NewPCG(cfg.Seed, 0)), parked: map[identity]struct{}{}, clock: cfg.Clock}
+	if c.clock == nil {
+		c.clock = time.Now
+	}
 	if c.maxHeld <= 0 {
 		c.maxHeld = defaultMaxHeld
 	}
@@ -123,15 +129,18 @@ func (c *Central) Stats() Stats {
 }
 
 // Held is everything held, in order of first arrival.
-func (c *Central) Held() ([]Held, error) {
+func (c *Central) Held() ([]Held, error) { return c.HeldFrom(0) }
+
+// HeldFrom leaves out the first n of them, for whoever has seen those.
+func (c *Central) HeldFrom(n int) ([]Held, error) {
 	c.mu.Lock()
-	events := c.store.events[:len(c.store.events):len(c.store.events)] // only ever appended to
+	events := c.store.events[min(n, len(c.store.events)):len(c.store.events):len(c.store.events)] // only ever appended to
 	c.mu.Unlock()
 	held := make([]Held, len(events))
 	for i, e := range events {
 		h, err := e.held()
 		if err != nil {
-			return nil, fmt.Errorf("central: held event %d: %w", i, err)
+			return nil, fmt.Errorf("central: held event %d: %w", n+i, err)
 		}
 		held[i] = h
 	}

@@ -118,7 +118,7 @@ func (c *Central) handle(f fate, r *http.Request) answer {
 		h := cloudevents.Headers{
 			ID: r.Header.Get(cloudevents.HeaderID), Timestamp: r.Header.Get(cloudevents.HeaderTimestamp), Signature: r.Header.Get(cloudevents.HeaderSignature),
 		}
-		if err := cloudevents.Verify(h, body, time.Now(), c.keys...); err != nil {
+		if err := cloudevents.Verify(h, body, c.clock(), c.keys...); err != nil {
 			c.increment(&c.stats.Denied)
 			return refuse(http.StatusUnauthorized, "%v", err)
 		}

@@ -23,7 +23,7 @@ func newRig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRigKill(), newRigPowerCut(), newRigBitflip(), newRigBench())
+	c.AddCommand(newRigKill(), newRigPowerCut(), newRigBitflip(), newRigFull(), newRigClock(), newRigBench())
 	return c
 }
 
@@ -32,7 +32,8 @@ type rigFlags struct {
 	seed   uint64
 	daemon string
 	keep   string
-	build  func(context.Context, string) (string, error) // makes the program
+	build  func(ctx context.Context, dir string, flags ...string) (string, error) // makes the program
+	flags  []string                                                               // of the compiler
 }
 
 func (f *rigFlags) add(c *cobra.Command) {
@@ -56,7 +57,7 @@ func (f *rigFlags) with(ctx context.Context, run func(dir, daemon string) error)
 	}
 	daemon := f.daemon
 	if daemon == "" {
-		if daemon, err = f.build(ctx, dir); err != nil {
+		if daemon, err = f.build(ctx, dir, f.flags...); err != nil {
 			return errors.Join(err, os.RemoveAll(dir))
 		}
 	}
@@ -149,7 +150,7 @@ const maxCuts = 100_000
 
 func newRigBitflip() *cobra.Command {
 	var (
-		f   rigFlags
+		f   = rigFlags{build: rig.Build}
 		cfg rig.BitflipConfig
 	)
 	c := &cobra.Command{

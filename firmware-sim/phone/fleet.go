@@ -89,6 +89,8 @@ type Config struct {
 	// Again is how long a phone that the gateway does not know (yet) keeps its
 	// check-ins before it sends them again; 2 min if 0.
 	Again time.Duration
+	// Clock is what the phones' clocks show; time.Now if nil.
+	Clock func() time.Time
 	// Dial connects to the broker; TCP if nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger
@@ -147,6 +149,9 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	if cfg.Zone == nil {
 		cfg.Zone = time.UTC
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: cfg.Patience}).DialContext

@@ -70,7 +70,7 @@ func (h *handset) due() (time.Duration, error) {
 		if left := h.next.Sub(now); left > 0 {
 			return min(left, keepAlive/2), nil
 		}
-		if err := h.press(now); err != nil {
+		if err := h.press(h.fleet.cfg.Clock()); err != nil {
 			return 0, err
 		}
 		if h.pressed%h.atOnce() == 0 {

@@ -67,7 +67,9 @@ type Seen struct {
 	// Event is central's own identity of it. Two events with one ID are one
 	// fact counted twice.
 	Event string
-	Says  *Says
+	// Sequence is its place in the gateway's ledger.
+	Sequence uint64
+	Says     *Says
 }
 
 // Fault is one thing that went wrong.
@@ -123,6 +125,12 @@ func (t *Tally) Clean() bool { return t.Lost+t.Doubled+t.Invented+t.OutOfOrder+t
 // String counts the faults.
 func (t *Tally) String() string {
 	return fmt.Sprintf("lost %d, doubled %d, invented %d, out of order %d, altered %d", t.Lost, t.Doubled, t.Invented, t.OutOfOrder, t.Altered)
+}
+
+// add adds the counts of faults of another run.
+func (t *Tally) add(other *Tally) {
+	t.Lost, t.Doubled, t.Invented = t.Lost+other.Lost, t.Doubled+other.Doubled, t.Invented+other.Invented
+	t.OutOfOrder, t.Altered = t.OutOfOrder+other.OutOfOrder, t.Altered+other.Altered
 }
 
 // Examples describes the first few faults.

@@ -54,23 +54,29 @@ func precision(native bool) time.Duration {
 // Held is what central holds, in order of first arrival. It is read from the
 // events' own words, not from the ids that the gateway gave them.
 func (w *World) Held() ([]Seen, []*attendance.Punch, error) {
-	events, err := w.central.Held()
+	seen, punches, _, err := w.heldFrom(0)
+	return seen, punches, err
+}
+
+// heldFrom leaves out the first n events, and says how many there are.
+func (w *World) heldFrom(n int) (seen []Seen, punches []*attendance.Punch, next int, err error) {
+	events, err := w.central.HeldFrom(n)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, n, err
 	}
-	seen, punches := make([]Seen, 0, len(events)), make([]*attendance.Punch, 0, len(events))
+	seen, punches = make([]Seen, 0, len(events)), make([]*attendance.Punch, 0, len(events))
 	for i := range events {
 		if events[i].Type == cloudevents.TypeCheckpoint {
 			continue
 		}
 		p, err := events[i].Punch()
 		if err != nil {
-			return nil, nil, fmt.Errorf("rig: event %s at central: %w", events[i].ID, err)
+			return nil, nil, n, fmt.Errorf("rig: event %s at central: %w", events[i].ID, err)
 		}
-		seen = append(seen, Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID, Says: told(p)})
+		seen = append(seen, Seen{Line: p.Device.ID, ID: seenID(p), Event: events[i].ID, Sequence: events[i].Seq, Says: told(p)})
 		punches = append(punches, p)
 	}
-	return seen, punches, nil
+	return seen, punches, n + len(events), nil
 }
 
 // seenID identifies what central was told of by what the device put into it.

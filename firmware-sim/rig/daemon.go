@@ -21,6 +21,11 @@ type Daemon struct {
 	Path string    // the program
 	Dir  string    // working directory, with punchd.yaml in it
 	Log  io.Writer // what it writes to standard error; nil: nowhere
+	Env  []string  // added to that of this process
+	// OwnClock gives each process a wall clock that shows Ahead more than the true
+	// one when it starts, see [Process.SetClock].
+	OwnClock bool
+	Ahead    time.Duration
 }
 
 // dataDir is where the configuration that this package writes keeps its data.
@@ -28,26 +33,41 @@ const dataDir = "data"
 
 // Process is one run of a daemon.
 type Process struct {
-	cmd  *exec.Cmd
-	dir  string
-	done chan struct{}
-	err  error // of Wait, valid once done is closed
+	cmd   *exec.Cmd
+	dir   string
+	clock *wallClock // nil: the machine's
+	done  chan struct{}
+	err   error // of Wait, valid once done is closed
 }
 
 // Start starts the daemon and does not wait for it to be ready.
 func (d *Daemon) Start() (*Process, error) {
 	cmd := exec.Command(d.Path, "run", "-c", "punchd.yaml")
 	cmd.Dir, cmd.Stderr = d.Dir, d.Log
-	if err := cmd.Start(); err != nil {
+	cmd.Env = append(os.Environ(), d.Env...)
+	p := &Process{cmd: cmd, dir: d.Dir, done: make(chan struct{})}
+	var err error
+	if d.OwnClock {
+		p.clock, err = startWithClock(cmd, d.Ahead)
+	} else {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("rig: start the daemon: %w", err)
 	}
-	p := &Process{cmd: cmd, dir: d.Dir, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
+		if p.clock != nil {
+			_ = p.clock.close() // there is nobody left to set it for
+		}
 		close(p.done)
 	}()
 	return p, nil
 }
+
+// SetClock sets the wall clock of a daemon that has its own, ahead of the true
+// one in whole seconds.
+func (p *Process) SetClock(ahead time.Duration) error { return p.clock.set(ahead) }
 
 // PID is the daemon's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -122,9 +142,9 @@ func (p *Process) Ready(ctx context.Context) error {
 }
 
 // Build compiles the daemon of the source tree around the working directory
-// into dir, for a rig that was given none.
-func Build(ctx context.Context, dir string) (string, error) {
-	out, err := build(ctx, dir, "punchd", "cmd/punchd")
+// into dir, for a rig that was given none. Flags are those of `go build`.
+func Build(ctx context.Context, dir string, flags ...string) (string, error) {
+	out, err := build(ctx, dir, "punchd", "cmd/punchd", flags)
 	if err != nil {
 		err = fmt.Errorf("rig: build the daemon (or name one with --punchd): %w", err)
 	}
@@ -132,8 +152,8 @@ func Build(ctx context.Context, dir string) (string, error) {
 }
 
 // BuildStatic is [Build] for a machine on which nothing else is installed.
-func BuildStatic(ctx context.Context, dir string) (string, error) {
-	out, err := build(ctx, dir, "punchd", "cmd/punchd", forGuest...)
+func BuildStatic(ctx context.Context, dir string, flags ...string) (string, error) {
+	out, err := build(ctx, dir, "punchd", "cmd/punchd", flags, forGuest...)
 	if err != nil {
 		err = fmt.Errorf("rig: build the daemon (or name one with --punchd, built with %s): %w", strings.Join(forGuest, " "), err)
 	}
@@ -145,9 +165,9 @@ func BuildStatic(ctx context.Context, dir string) (string, error) {
 var forGuest = []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64"}
 
 // build compiles a program of the source tree into dir.
-func build(ctx context.Context, dir, name, from string, env ...string) (string, error) {
+func build(ctx context.Context, dir, name, from string, flags []string, env ...string) (string, error) {
 	out := filepath.Join(dir, name)
-	args := []string{"build", "-o", out}
+	args := append([]string{"build", "-o", out}, flags...)
 	if len(env) > 0 {
 		args = append(args, "-ldflags=-s -w") // the machine must hold it in memory
 	}

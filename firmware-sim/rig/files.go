@@ -51,13 +51,13 @@ func (w *World) WriteFiles(dir string) error {
 
 func (w *World) config() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "site: {id: %s, timezone: %s}\n", Site, zone)
+	fmt.Fprintf(&b, "site: {id: %s, timezone: %s}\n", Site, w.zone)
 	fmt.Fprintf(&b, "gateway: {id: %s, data_dir: %s}\n", Gateway, dataDir)
 	fmt.Fprintf(&b, "roster: {file: roster.json}\n")
 	fmt.Fprintf(&b, "sinks:\n  - {name: hq, kind: cloudevents, retry_max: 2s, url: \"http://%s/punches\", secret: {file: keys/webhook}}\n", w.seenFrom(w.listener.Addr().String()))
 	fmt.Fprintf(&b, "terminals:\n")
 	for _, t := range w.terminals {
-		fmt.Fprintf(&b, "  - {id: %s, driver: zk, link: \"tcp://%s\", poll: 2s}\n", t.id, w.seenFrom(t.listener.Addr().String()))
+		fmt.Fprintf(&b, "  - {id: %s, driver: zk, link: \"tcp://%s\", poll: 2s%s}\n", t.id, w.seenFrom(t.listener.Addr().String()), t.layout)
 	}
 	if w.reader != nil {
 		link := w.link

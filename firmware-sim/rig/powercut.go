@@ -122,7 +122,7 @@ func (r *powerRun) build(ctx context.Context) error {
 	if err := r.world.WriteFiles(site); err != nil {
 		return err
 	}
-	guest, err := build(ctx, r.cfg.Dir, "guest", "firmware-sim/rig/guest", forGuest...)
+	guest, err := build(ctx, r.cfg.Dir, "guest", "firmware-sim/rig/guest", nil, forGuest...)
 	if err != nil {
 		return fmt.Errorf("rig: build the machine's first program: %w", err)
 	}

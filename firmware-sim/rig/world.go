@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -38,6 +39,8 @@ type Scene struct {
 	TerminalPace time.Duration // between two punches at one terminal
 	Quirks       []zk.Quirks   // go round the terminals
 
+	Layouts bool // the configuration names how their logs are laid out
+
 	Reader     bool          // an RDM6300
 	Cards      int           // different ones; few enough come again, 0: 8
 	ReaderPace time.Duration // between two cards
@@ -45,6 +48,10 @@ type Scene struct {
 	Native, OwnTracks int // phones
 	Behaviours        []phone.Behaviour
 	PhonePace         time.Duration // between two check-ins of one phone; 0: at once
+
+	Zone     string           // of the site; empty: Asia/Shanghai
+	Clock    func() time.Time // of the site, but for the gateway's; nil: time.Now
+	Unsigned bool             // central takes a batch whoever signed it, and when
 
 	Faults central.Faults
 	Log    *slog.Logger // of the simulators; nil: silent
@@ -67,6 +74,7 @@ type World struct {
 	zone      *time.Location
 	terminals []*terminal
 	reader    *reader.Reader // nil: none
+	shown     int            // cards, by showCards
 	port      port
 	link      string // of the reader
 	fleet     *phone.Fleet
@@ -81,14 +89,18 @@ type terminal struct {
 	*zk.Terminal
 	id       string
 	skew     time.Duration // of its clock, as it began: the rig does not follow one that jumps
+	layout   string        // of its log, as the configuration names it
 	listener net.Listener
 }
 
 // NewWorld makes the devices and opens their listeners and ports. [World.Close]
 // gives them back.
 func NewWorld(s Scene) (w *World, err error) {
+	if s.Zone == "" {
+		s.Zone = zone
+	}
 	w = &World{scene: s}
-	if w.zone, err = time.LoadLocation(zone); err != nil {
+	if w.zone, err = time.LoadLocation(s.Zone); err != nil {
 		return nil, fmt.Errorf("rig: %w", err)
 	}
 	defer func() {
@@ -115,7 +127,11 @@ func NewWorld(s Scene) (w *World, err error) {
 }
 
 func (w *World) openCentral() (err error) {
-	w.central, err = central.New(central.Config{Secrets: []string{w.secret}, Seed: w.scene.Seed, Faults: w.scene.Faults})
+	c := central.Config{Secrets: []string{w.secret}, Seed: w.scene.Seed, Faults: w.scene.Faults, Clock: w.scene.Clock}
+	if w.scene.Unsigned {
+		c.Secrets = nil
+	}
+	w.central, err = central.New(c)
 	if err == nil {
 		w.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	}
@@ -129,7 +145,7 @@ func (w *World) openTerminals() error {
 		if i < len(names) {
 			id = names[i]
 		}
-		c := zk.Config{ID: id, Users: w.scene.Users, Logs: w.scene.Logs, Seed: w.scene.Seed, Zone: w.zone, Log: w.scene.Log}
+		c := zk.Config{ID: id, Users: w.scene.Users, Logs: w.scene.Logs, Seed: w.scene.Seed, Zone: w.zone, Clock: w.scene.Clock, Log: w.scene.Log}
 		if q := w.scene.Quirks; len(q) > 0 {
 			c.Quirks = q[i%len(q)]
 		}
@@ -141,7 +157,11 @@ func (w *World) openTerminals() error {
 		if err != nil {
 			return err
 		}
-		w.terminals = append(w.terminals, &terminal{t, id, c.Quirks.ClockSkew, l})
+		layout := ""
+		if w.scene.Layouts {
+			layout = fmt.Sprintf(", layout: %d", cmp.Or(c.Quirks.AttSize, 40))
+		}
+		w.terminals = append(w.terminals, &terminal{t, id, c.Quirks.ClockSkew, layout, l})
 	}
 	return nil
 }
@@ -182,7 +202,7 @@ func (w *World) makePhones() (err error) {
 	}
 	w.fleet, err = phone.New(phone.Config{
 		Dial: dial, Site: Site, Broker: w.broker, Seed: w.scene.Seed, Native: w.scene.Native, OwnTracks: w.scene.OwnTracks, Gateway: key,
-		Office: office, Zone: w.zone, Behaviours: w.scene.Behaviours, Pace: w.scene.PhonePace, Patience: 5 * time.Second, Log: w.scene.Log,
+		Office: office, Zone: w.zone, Behaviours: w.scene.Behaviours, Pace: w.scene.PhonePace, Patience: 5 * time.Second, Clock: w.scene.Clock, Log: w.scene.Log,
 	})
 	return err
 }
@@ -231,13 +251,40 @@ func (w *World) Serve(ctx context.Context) error {
 // Punch has people punch and check in until ctx ends. It may be called again.
 func (w *World) Punch(ctx context.Context) error {
 	return w.all(ctx, func(start func(func(context.Context) error)) {
-		for _, t := range w.terminals {
-			start(func(ctx context.Context) error { return t.Run(ctx, w.scene.TerminalPace, 0) })
-		}
+		start(w.punchWithoutCards)
 		if w.reader != nil {
 			start(func(ctx context.Context) error {
 				return w.reader.Run(ctx, reader.Pace{For: forever, Every: w.scene.ReaderPace})
 			})
+		}
+	})
+}
+
+// showCards has people show cards until ctx ends, the last one to its end. It may
+// be called again, and goes on with the next card.
+func (w *World) showCards(ctx context.Context) error {
+	cards := w.reader.Cards()
+	for wait(ctx, w.scene.ReaderPace) {
+		// Nobody takes a card away because the test moves on.
+		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestShow)
+		err := w.reader.Present(whole, cards[w.shown%len(cards)])
+		late := whole.Err() != nil
+		cancel()
+		if w.shown++; err != nil && !late { // one that nobody reads promises nothing
+			return err
+		}
+	}
+	return nil
+}
+
+// longestShow is more than a card that is read takes.
+const longestShow = 5 * time.Second
+
+// punchWithoutCards is Punch for what is no reader.
+func (w *World) punchWithoutCards(ctx context.Context) error {
+	return w.all(ctx, func(start func(func(context.Context) error)) {
+		for _, t := range w.terminals {
+			start(func(ctx context.Context) error { return t.Run(ctx, w.scene.TerminalPace, 0) })
 		}
 		if w.fleet != nil {
 			start(w.fleet.Run)
