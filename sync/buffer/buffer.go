@@ -42,9 +42,9 @@ type Buffer struct {
 	db    *badger.DB
 	fresh bool
 	trim  trimmer
-	// reasons says why buffers were moved aside, by path. Only Open and what
-	// follows it before the buffer is used changes it.
-	reasons map[string]string
+	// reasons says why buffers were moved aside, and needed why they must be kept,
+	// by path. Only Open and what follows it before the buffer is used changes them.
+	reasons, needed map[string]string
 	// counters remembers the highest counters of some phones, for updates.
 	counters map[string]uint64
 
@@ -64,7 +64,7 @@ type state struct {
 // moved aside under another name and a new one begun: see [Buffer.Fresh] and
 // [Buffer.Suspects]. An error is one that a new buffer would not cure either.
 func Open(cfg Config) (*Buffer, error) {
-	b := &Buffer{dir: cfg.Dir, log: cfg.Log, room: cfg.Room, reasons: map[string]string{}}
+	b := &Buffer{dir: cfg.Dir, log: cfg.Log, room: cfg.Room, reasons: map[string]string{}, needed: map[string]string{}}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}

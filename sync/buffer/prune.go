@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,13 +12,9 @@ import (
 	"github.com/punchd/punchd/sync/ledger"
 )
 
-// beyond is how far behind the end of a ledger records of it are looked for,
-// and maxRecords how many it may have when any frame of it is looked for. The
-// search is quick because few bytes look like a sequence below these.
-const (
-	beyond     = 1 << 30
-	maxRecords = 1 << 40
-)
+// maxRecords is how many records a ledger may have when any frame of it is
+// looked for. The search is quick because few bytes look like a sequence below.
+const maxRecords = 1 << 40
 
 // ledgerOf is the id of the ledger that a buffer moved aside belongs to, as far
 // as it was noted: the empty string if it was not.
@@ -69,14 +64,19 @@ func isOf(path string, id ledger.Identity) (bool, error) {
 	if of := ledgerOf(path); of != "" {
 		return of == id.String(), nil
 	}
-	s := &Salvage{id: id}
-	return s.any(path, func(b []byte) bool {
-		return bytes.Contains(b, encodeLedger(id)) || s.first(b, 0, maxRecords)
+	return anyFile(path, func(_ string, b []byte) bool {
+		if bytes.Contains(b, encodeLedger(id)) {
+			return true
+		}
+		for range frames(b, &id, 0, maxRecords) {
+			return true
+		}
+		return false
 	})
 }
 
-// any says whether one of the files of a buffer moved aside holds something.
-func (s *Salvage) any(dir string, holds func([]byte) bool) (bool, error) {
+// anyFile says whether one of the files of a buffer moved aside holds something.
+func anyFile(dir string, holds func(name string, b []byte) bool) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return false, err
@@ -88,64 +88,11 @@ func (s *Salvage) any(dir string, holds func([]byte) bool) (bool, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if holds(b) {
+		if holds(e.Name(), b) {
 			return true, nil
 		}
 	}
 	return false, errors.Join(errs...)
-}
-
-// first says whether there is a frame with a sequence from first to last.
-func (s *Salvage) first(b []byte, first, last uint64) bool {
-	for range frames(b, &s.id, first, last) {
-		return true
-	}
-	return false
-}
-
-// worthless says that a buffer moved aside is of a ledger and has no record
-// behind its end. If that ledger can be read, nothing is lost with it. Why not
-// is an error.
-func worthless(path string, id ledger.Identity, next uint64) error {
-	of, err := isOf(path, id)
-	if err != nil {
-		return err
-	}
-	if !of {
-		return fmt.Errorf("it is not known to be of ledger %s", id)
-	}
-	s := &Salvage{id: id}
-	more, err := s.any(path, func(b []byte) bool { return s.first(b, next, next+beyond) })
-	if err == nil && more {
-		err = fmt.Errorf("it has records behind record %d, where the ledger ends", next)
-	}
-	return err
-}
-
-// PruneSuspects removes the buffers moved aside that are of a ledger, but the
-// newest of them. It may be called only when every record of the ledger before
-// next can be read. What is of another ledger, or can't be told, stays.
-func (b *Buffer) PruneSuspects(id ledger.Identity, next uint64) error {
-	paths, err := suspectPaths(b.dir)
-	if err != nil {
-		return err
-	}
-	var own []string
-	for _, p := range paths {
-		if ledgerOf(p) == id.String() {
-			own = append(own, p)
-		}
-	}
-	for _, p := range own[:max(0, len(own)-1)] {
-		if err := worthless(p, id, next); err != nil {
-			b.log.Warn("an old suspect buffer is kept", "path", p, "why", err)
-			continue
-		}
-		if err := os.RemoveAll(p); err != nil {
-			return fmt.Errorf("buffer: remove an old suspect buffer: %w", err)
-		}
-	}
-	return nil
 }
 
 // Aside is a buffer moved aside that was not removed.
@@ -156,17 +103,17 @@ type Aside struct {
 }
 
 // FreeSuspects removes the buffers moved aside beside dir that are worth nothing
-// to a ledger of which every record before next can be read, the newest too: a
-// disk is full. A nil id removes none. It needs no open buffer.
-func FreeSuspects(dir string, id *ledger.Identity, next uint64) (removed []string, kept []Aside, err error) {
+// to a ledger that can be read through, the newest too: a disk is full. A nil m
+// removes none. It needs no open buffer.
+func FreeSuspects(dir string, id ledger.Identity, m *ledger.Matcher) (removed []string, kept []Aside, err error) {
 	paths, err := suspectPaths(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, p := range paths {
 		why := errors.New("the ledger can't be read through")
-		if id != nil {
-			if why = worthless(p, *id, next); why == nil {
+		if m != nil {
+			if why = worthless(p, id, m); why == nil {
 				why = os.RemoveAll(p)
 			}
 		}

@@ -99,7 +99,8 @@ func frames(b []byte, id *ledger.Identity, first, last uint64) iter.Seq2[uint64,
 	return func(yield func(uint64, span) bool) {
 		for off := 0; off+minFrame <= len(b); {
 			// The cheap checks first: nearly no place is that of a frame.
-			if seq := binary.LittleEndian.Uint64(b[off+8:]); seq < first || seq > last || b[off+16] == 0 {
+			seq, n := binary.LittleEndian.Uint64(b[off+8:]), binary.LittleEndian.Uint32(b[off:])
+			if seq < first || seq > last || b[off+16] == 0 || n < minFrame || n > minFrame+ledger.MaxPayload {
 				off++
 				continue
 			}

@@ -17,6 +17,7 @@ type Suspect struct {
 	Path   string
 	Reason string // empty if it was not kept
 	Ledger string // id of the ledger it belongs to, empty if it is not known
+	Needed string // what it has that the ledger has not, empty if there is nothing
 }
 
 const (
@@ -69,7 +70,7 @@ func (b *Buffer) Suspects() ([]Suspect, error) {
 			text, _ := os.ReadFile(filepath.Join(p, reasonName))
 			reason = string(text)
 		}
-		all = append(all, Suspect{p, reason, ledgerOf(p)})
+		all = append(all, Suspect{p, reason, ledgerOf(p), b.needed[p]})
 	}
 	return all, nil
 }

@@ -97,30 +97,3 @@ func (j *Journal) keepIdentity(id ledger.Identity, was known) error {
 	}
 	return nil
 }
-
-// openLedger opens the ledger. What was known of it before comes from the
-// buffer, and if that is a new one, from the file.
-func (j *Journal) openLedger(cfg Config) error {
-	was, err := j.readIdentity()
-	if err != nil {
-		return err
-	}
-	aside, err := j.buffer.Suspects()
-	if err != nil {
-		return err
-	}
-	lc := ledger.Config{
-		Dir: filepath.Join(cfg.Dir, LedgerDir), SegmentSize: cfg.SegmentSize, FS: cfg.FS, Log: cfg.Log,
-		Floor: j.buffer.Applied(), FloorOf: j.buffer.Ledger(), Room: func(n int64) error { return j.gate.room(uint64(n)) },
-		// An older program kept no file; but a buffer was begun behind a ledger.
-		Begun: was.begun || !j.buffer.Fresh() || len(aside) > 0,
-	}
-	if j.buffer.Fresh() {
-		lc.FloorOf = was.id
-	}
-	if j.ledger, err = ledger.Open(lc); err != nil {
-		return err
-	}
-	j.found.opened(j.log, j.ledger.Report())
-	return j.keepIdentity(j.ledger.Identity(), was)
-}

@@ -55,6 +55,10 @@ func TestNotMountedAndNoBuffer(t *testing.T) {
 				if !errors.Is(err, ledger.ErrEmpty) || !strings.Contains(err.Error(), "mount its disk") {
 					t.Fatalf("%v, %v", j, err)
 				}
+				// What alone tells that there was a ledger is named, for whom it misleads.
+				if aside := suspectPaths(t, dir); name == "of an older program" && !strings.Contains(err.Error(), aside[0]+", a buffer that was moved aside: if this really is a first start") {
+					t.Errorf("%v does not name %s", err, aside[0])
+				}
 			}
 			mount()
 			j := openDir(t, dir)

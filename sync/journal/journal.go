@@ -163,20 +163,25 @@ func (j *Journal) open(ctx context.Context, cfg Config) (err error) {
 	if err := j.recall(); err != nil {
 		return err
 	}
-	id, next := j.ledger.Identity(), j.ledger.Next()
-	if err := j.buffer.TellSuspects(id); err != nil {
+	if err := j.weighSuspects(); err != nil {
 		return err
-	}
-	if j.found.whole() { // else one of those moved aside may be the only copy
-		if err := j.buffer.PruneSuspects(id, next); err != nil {
-			return err
-		}
 	}
 	for name, s := range j.buffer.Sinks() {
 		j.sinks[name] = newSink(name, s.Cursor)
 	}
-	j.durable = newProgress(next)
+	j.durable = newProgress(j.ledger.Next())
 	return nil
+}
+
+// weighSuspects tells what the buffers moved aside are worth, and removes old ones
+// that are worth nothing. While the ledger is damaged one may be the only copy.
+func (j *Journal) weighSuspects() error {
+	id, m := j.ledger.Identity(), j.ledger.Matcher()
+	defer m.Close()
+	if err := j.buffer.TellSuspects(id); err != nil {
+		return err
+	}
+	return j.buffer.WeighSuspects(id, m, j.found.whole())
 }
 
 // agree makes the buffer one of the ledger.

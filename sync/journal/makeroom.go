@@ -39,17 +39,19 @@ func (j *Journal) withRoom(ctx context.Context, cfg Config, step func() error) e
 // error: a person who has to make room must know of them.
 func (j *Journal) freeSuspects(ctx context.Context, cfg Config, full *diskFull) (removed bool, more string) {
 	dir := filepath.Join(cfg.Dir, bufferDir)
-	_, aside, err := buffer.FreeSuspects(dir, nil, 0) // looks only
+	_, aside, err := buffer.FreeSuspects(dir, ledger.Identity{}, nil) // looks only
 	if err != nil || len(aside) == 0 {
 		return false, ""
 	}
 	j.log.Warn("the disk is full; the ledger is read through to learn whether the buffers moved aside can be removed", "err", full, "buffers", len(aside))
-	var own *ledger.Identity
-	id, next, unsound := ledger.Sound(ctx, cfg.FS, filepath.Join(cfg.Dir, LedgerDir))
+	var m *ledger.Matcher
+	at := filepath.Join(cfg.Dir, LedgerDir)
+	id, _, unsound := ledger.Sound(ctx, cfg.FS, at)
 	if unsound == nil {
-		own = &id
+		m = ledger.OpenMatcher(cfg.FS, at)
+		defer m.Close()
 	}
-	gone, aside, err := buffer.FreeSuspects(dir, own, next)
+	gone, aside, err := buffer.FreeSuspects(dir, id, m)
 	if err != nil {
 		j.log.Warn("the buffers moved aside can't be removed", "err", err)
 	}

@@ -307,7 +307,7 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 		say("%d records have one readable copy alone, and could not be written to the other; the log says why", k.Left)
 	}
 	for _, x := range s.Suspects {
-		say("%s", suspectProblem(&x, s.Ledger))
+		say("%s", suspectProblem(&x, s))
 	}
 	s.Problems = append(s.Problems, j.found.open...)
 	if err := j.notary.tell(s); err != nil {
@@ -317,18 +317,21 @@ func (j *Journal) addProblems(s *Stats) (err error) {
 }
 
 // suspectProblem says what to do with a buffer that was moved aside.
-func suspectProblem(x *buffer.Suspect, own string) string {
+func suspectProblem(x *buffer.Suspect, s *Stats) string {
 	why := ""
 	if x.Reason != "" {
 		why = " (" + x.Reason + ")"
 	}
-	what := "if no records are lost, it may be removed"
-	switch x.Ledger {
-	case own:
-	case "":
+	what := "the ledger has all its records: it may be removed"
+	switch {
+	case x.Ledger == "":
 		what = "which ledger it belongs to can't be told, so it is kept; remove it if no records are lost and there never was another ledger here"
-	default:
-		what = fmt.Sprintf("it belongs to ledger %s, not to this one (%s), and may hold the only copy of its records; keep it until that ledger is safe elsewhere", x.Ledger, own)
+	case x.Ledger != s.Ledger:
+		what = fmt.Sprintf("it belongs to ledger %s, not to this one (%s), and may hold the only copy of its records; keep it until that ledger is safe elsewhere", x.Ledger, s.Ledger)
+	case x.Needed != "":
+		what = fmt.Sprintf("keep it, it may be the only copy of records: %s", x.Needed)
+	case len(s.Damage)+len(s.Lost) > 0:
+		what = "keep it until the ledger is whole again"
 	}
 	return fmt.Sprintf("a buffer could not be used and was moved to %s%s; %s", x.Path, why, what)
 }

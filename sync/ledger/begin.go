@@ -6,27 +6,18 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 
 	"github.com/punchd/punchd/sync/ledger/disk"
 )
 
-// ErrEmpty says that a ledger's directory is there and holds nothing of the
-// ledger, although records of it are known to be durable.
-var ErrEmpty = errors.New("the ledger's directory is empty")
+// ErrEmpty says that a ledger's directory is there and holds no segment, although
+// a ledger is known to have been begun.
+var ErrEmpty = errors.New("the ledger's directory holds nothing of a ledger")
 
-// makeDir makes the ledger's directory durably. made says that it was not there,
-// or that an earlier start made it and got no further than a spare: a place
-// where a disk is missing holds nothing.
+// makeDir makes the ledger's directory durably. made says that it was not there.
 func (l *Ledger) makeDir() (made bool, err error) {
-	names, err := l.fs.ReadDir(l.dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		made = true
-	case err == nil:
-		other := func(name string) bool { return name != spareName && name != spareTemp }
-		made = len(names) > 0 && !slices.ContainsFunc(names, other)
-	}
+	_, err = l.fs.ReadDir(l.dir)
+	made = errors.Is(err, fs.ErrNotExist)
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return made, fmt.Errorf("ledger: %w", err)
 	}
@@ -36,41 +27,67 @@ func (l *Ledger) makeDir() (made bool, err error) {
 	return made, nil
 }
 
-// begin makes the first segment where there is none.
+// mayBegin says whether a first segment may be made in a directory without one.
 //
 // If a ledger is known from elsewhere, its segments are lost or not mounted. A
 // directory that is there and empty may be a place where a disk is missing:
 // going on in it would give sequences again that the disk has, so nothing is
 // done until it is there, or the directory is removed, which a place where a
-// disk is mounted does not allow. Without the directory the segments are gone:
-// the same ledger goes on behind what is known, and all before is damage. If it
-// is not known how many records there were, only a new ledger gives none twice.
-func (l *Ledger) begin(cfg Config, made bool) error {
-	if cfg.Floor == 0 || cfg.FloorOf == (Identity{}) {
-		if cfg.Begun && !made {
-			return fmt.Errorf("ledger: %s: %w, but a ledger%s was begun here: mount its disk or put its files back, and start again; "+
-				"if they are lost for good, remove the empty directory, and a new ledger is begun", l.dir, ErrEmpty, named(cfg.FloorOf))
-		}
+// disk is mounted does not allow. A spare in it proves nothing: a start that
+// was cut short before the disk was first mounted may have left it there.
+func (l *Ledger) mayBegin(cfg Config) error {
+	if !cfg.Begun && !cfg.floored() {
+		return nil
+	}
+	names, err := l.fs.ReadDir(l.dir)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	remove := "the empty directory"
+	if len(names) > 0 {
+		remove = "what is in it and then the directory (rmdir)"
+	}
+	if !cfg.floored() {
+		return fmt.Errorf("ledger: %s: %w, but a ledger%s was begun here: mount its disk or put its files back, and start again; "+
+			"if they are lost for good, remove %s, and a new ledger is begun", l.dir, ErrEmpty, named(cfg.FloorOf), remove)
+	}
+	return fmt.Errorf("ledger: %s: %w, but it must hold %d records of ledger %s: mount its disk or put its files back, and start again; "+
+		"if they are lost for good, remove %s, and the ledger goes on at record %d", l.dir, ErrEmpty, cfg.Floor, cfg.FloorOf, remove, cfg.Floor)
+}
+
+// floored says whether it is known which ledger it is and that it has records.
+func (cfg *Config) floored() bool { return cfg.Floor > 0 && cfg.FloorOf != (Identity{}) }
+
+// begin makes the first segment where there is none and may be one. Without the
+// directory the segments of a ledger that is known are gone: the same ledger
+// goes on behind what is known, and all before is damage. If it is not known how
+// many records there were, only a new ledger gives none twice.
+func (l *Ledger) begin(cfg Config) error {
+	if !cfg.floored() {
 		if cfg.Begun {
 			l.log.Error("the ledger's directory was gone, and how many records it had is not known; a new ledger is begun", "dir", l.dir)
 		}
 		rand.Read(l.id.ID[:])
 		rand.Read(l.id.Salt[:])
-		return l.startSegment(0)
-	}
-	if !made {
-		return fmt.Errorf("ledger: %s: %w, but it must hold %d records of ledger %s: mount its disk or put its files back, and start again; "+
-			"if they are lost for good, remove the empty directory, and the ledger goes on at record %d", l.dir, ErrEmpty, cfg.Floor, cfg.FloorOf, cfg.Floor)
+		return l.orUnmade(cfg, l.startSegment(0))
 	}
 	l.id = cfg.FloorOf
 	l.report.add(Damage{Segment: segmentName(0), Last: cfg.Floor - 1})
 	l.log.Error("the ledger's directory was gone; all its records but those with a second copy are lost; it goes on behind them",
 		"dir", l.dir, "ledger", l.id.String(), "at", cfg.Floor)
-	if err := l.startSegment(cfg.Floor); err != nil {
-		// Left empty, the directory would be taken for one that is not mounted.
-		return errors.Join(err, l.fs.Remove(l.dir))
+	return l.orUnmade(cfg, l.startSegment(cfg.Floor))
+}
+
+// orUnmade removes the directory again if a known ledger could not be begun in
+// it: left there, it would be taken for one whose disk is not mounted.
+func (l *Ledger) orUnmade(cfg Config, err error) error {
+	if err == nil || !cfg.Begun && !cfg.floored() {
+		return err
 	}
-	return nil
+	if rerr := l.fs.Remove(filepath.Join(l.dir, spareName)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	return errors.Join(err, l.fs.Remove(l.dir))
 }
 
 // named is a ledger's id as it goes into a sentence, nothing if it is not known.

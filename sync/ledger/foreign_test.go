@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,31 +174,73 @@ func TestDirectoryBegun(t *testing.T) {
 	}
 }
 
-// TestBeginWasCutShort: a directory that holds a spare was made by a start that
-// ended before the first segment: it is not one whose disk is missing.
+// TestBeginWasCutShort: a directory with no more than a spare was left by a start
+// that ended before the first segment. It is begun in if no ledger is known;
+// else it may lie where a disk is missing, and nothing in it is touched.
 func TestBeginWasCutShort(t *testing.T) {
-	for _, names := range [][]string{{spareName}, {spareTemp}, {spareName, spareTemp}} {
-		at := t.TempDir()
-		for _, name := range names {
-			if err := os.WriteFile(filepath.Join(at, name), make([]byte, MinSegmentSize), 0o600); err != nil {
-				t.Fatal(err)
+	id := Identity{ID: [16]byte{1}, Salt: [8]byte{2}}
+	for what, c := range map[string]struct {
+		cfg     Config
+		refused string
+	}{
+		"a first start":          {Config{}, ""},
+		"of which the id alone":  {Config{FloorOf: id}, ""},
+		"begun":                  {Config{Begun: true}, "a new ledger is begun"},
+		"begun, and which":       {Config{Begun: true, FloorOf: id}, named(id) + " was begun"},
+		"begun, and how far":     {Config{Begun: true, FloorOf: id, Floor: 100}, "must hold 100 records"},
+		"how far it went":        {Config{FloorOf: id, Floor: 100}, "goes on at record 100"},
+		"how far, but not which": {Config{Begun: true, Floor: 100}, "a new ledger is begun"},
+	} {
+		for _, names := range [][]string{{spareName}, {spareTemp}, {spareName, spareTemp}, {"notes.txt", spareName}} {
+			at := t.TempDir()
+			for _, name := range names {
+				if err := os.WriteFile(filepath.Join(at, name), make([]byte, 100), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.cfg.Dir, c.cfg.SegmentSize = at, MinSegmentSize
+			l, err := Open(c.cfg)
+			if c.refused == "" {
+				if err != nil || l.Next() != 0 {
+					t.Fatalf("%s, %v: %v", what, names, err)
+				}
+				closeLedger(t, l)
+				continue
+			}
+			if !errors.Is(err, ErrEmpty) || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "what is in it") {
+				t.Errorf("%s, %v: %v", what, names, err)
+			}
+			if left, err := disk.OS.ReadDir(at); err != nil || !slices.Equal(left, names) {
+				t.Errorf("%s, %v: left %v, %v", what, names, left, err)
 			}
 		}
-		id := Identity{ID: [16]byte{1}, Salt: [8]byte{2}}
-		l := mustOpen(t, Config{Dir: at, SegmentSize: MinSegmentSize, Floor: 100, FloorOf: id, Begun: true})
-		if l.Identity() != id || l.Next() != 100 {
-			t.Errorf("%v: ledger %v at %d", names, l.Identity(), l.Next())
-		}
-		closeLedger(t, l)
-	}
-	at := t.TempDir()
-	if err := errors.Join(os.WriteFile(filepath.Join(at, spareName), nil, 0o600), os.WriteFile(filepath.Join(at, "notes.txt"), nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if l, err := Open(Config{Dir: at, SegmentSize: MinSegmentSize, Begun: true}); !errors.Is(err, ErrEmpty) {
-		t.Errorf("with something else in it: %v, %v", l, err)
 	}
 }
+
+// TestBeginFails: a known ledger that can't be begun leaves no directory, which
+// the next start would take for one whose disk is not mounted.
+func TestBeginFails(t *testing.T) {
+	id := Identity{ID: [16]byte{1}, Salt: [8]byte{2}}
+	for what, cfg := range map[string]Config{"begun": {Begun: true}, "how far it went": {FloorOf: id, Floor: 100}} {
+		at := filepath.Join(t.TempDir(), "ledger")
+		cfg.Dir, cfg.SegmentSize, cfg.FS = at, MinSegmentSize, noRename{disk.OS}
+		if l, err := Open(cfg); !errors.Is(err, errNoRename) {
+			t.Fatalf("%s: %v, %v", what, l, err)
+		}
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the directory is left: %v", what, err)
+		}
+		cfg.FS = nil
+		closeLedger(t, mustOpen(t, cfg))
+	}
+}
+
+// noRename is a disk on which no segment gets its name.
+type noRename struct{ disk.FS }
+
+var errNoRename = errors.New("no segment gets its name")
+
+func (noRename) RenameNew(string, string) error { return errNoRename }
 
 // TestSound: only a ledger of which everything can be read is.
 func TestSound(t *testing.T) {

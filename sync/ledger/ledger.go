@@ -104,12 +104,18 @@ func Open(cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	l.report.Headers = lay.headers
+	begin := len(lay.segments) == 0
+	if begin && !made {
+		if err := l.mayBegin(cfg); err != nil {
+			return nil, err
+		}
+	}
 	l.spare = spare{l: l}
 	if err := l.spare.adopt(); err != nil {
 		return nil, err
 	}
-	if len(lay.segments) == 0 {
-		err = l.begin(cfg, made)
+	if begin {
+		err = l.begin(cfg)
 	} else {
 		err = l.recover(lay, cfg)
 	}

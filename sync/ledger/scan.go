@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"slices"
 	"time"
 
@@ -129,6 +130,23 @@ func Sound(ctx context.Context, fs disk.FS, dir string) (id Identity, next uint6
 	defer r.Close()
 	err = r.each(ctx, func(Frame) error { return nil }, func(d *Damage) error { return d })
 	return lay.id, r.Seq(), err
+}
+
+// Which tells which ledger Open would take up in a directory, if it is one that
+// is expected or there is no other, and where its last segment begins. There is
+// none to take up if found is false. A nil fs is disk.OS.
+func Which(fs disk.FS, dir string, expected Identity) (id Identity, last uint64, found bool, err error) {
+	if fs == nil {
+		fs = disk.OS
+	}
+	lay, err := readLayout(fs, dir, &expected)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return id, 0, false, nil
+	}
+	if err != nil || len(lay.segments) == 0 {
+		return id, 0, false, err
+	}
+	return lay.id, lay.segments[len(lay.segments)-1].first, true, nil
 }
 
 // each visits what there is.
