@@ -241,15 +241,19 @@ func boolean(value []byte) (bool, error) {
 	return false, errors.New("is neither true nor false")
 }
 
-// Years that a phone's clock can honestly show.
-const minYear, maxYear = 2000, 2199
+// Years that a clock can honestly show: a phone's, and that of a gateway, which
+// begins with 1970 after a power cut if it has no battery.
+const minYear, minGatewayYear, maxYear = 2000, 1970, 2199
 
 // maxOffset is the largest offset from UTC that any place keeps.
 const maxOffset = 14 * time.Hour
 
 // instant reads RFC 3339 with an offset, which stays in the result's location
 // whatever zone this machine is in.
-func instant(value []byte) (time.Time, error) {
+func instant(value []byte) (time.Time, error) { return instantFrom(value, minYear) }
+
+// instantFrom is instant for a clock that may show earlier years.
+func instantFrom(value []byte, minYear int) (time.Time, error) {
 	s, err := unquote(value)
 	if err != nil {
 		return time.Time{}, err

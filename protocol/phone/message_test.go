@@ -498,6 +498,13 @@ func TestReceiptClaims(t *testing.T) {
 	if _, err := OpenReceipt(raw(gatewayKey, header, strings.Replace(told, `"keep":true`, `"keep":"true"`, 1)), key); !errors.Is(err, protocol.ErrMalformed) {
 		t.Errorf("keep as a text: %v", err)
 	}
+	// What a gateway without a battery begins with.
+	for year, want := range map[string]error{"1970": nil, "2199": nil, "1969": protocol.ErrMalformed, "2200": protocol.ErrMalformed} {
+		r, err := OpenReceipt(raw(gatewayKey, header, strings.Replace(good, "2026-11-04", year+"-11-04", 1)), key)
+		if !errors.Is(err, want) || err == nil && r.ReceivedAt.Format("2006") != year {
+			t.Errorf("received in %s: %v, %v", year, r, err)
+		}
+	}
 	for name, c := range map[string]struct{ old, new string }{
 		"no key":           {`"key":"00112233445566778899aabbccddeeff",`, ``},
 		"short key":        {"00112233445566778899aabbccddeeff", "0011"},

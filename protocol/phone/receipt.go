@@ -121,7 +121,7 @@ func setReceipt(r *attendance.Receipt, name string, value []byte) (err error) {
 			return err
 		})
 	case "received_at":
-		r.ReceivedAt, err = instant(value)
+		r.ReceivedAt, err = instantFrom(value, minGatewayYear)
 	case "duplicate":
 		r.Duplicate, err = boolean(value)
 	case "msg":
