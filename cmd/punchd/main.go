@@ -79,7 +79,7 @@ New here? Try:  punchd demo`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exitError{exitUsage, fmt.Errorf("%w; see: %s --help", plain(err), c.CommandPath())}
 	})
-	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newSinks(), newDead(), newDoctor(), newVersion())
+	root.AddCommand(newInit(), newCheck(), newRun(), newDemo(), newStatus(), newPunches(), newSinks(), newDead(), newDoctor(), newVerify(), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -91,6 +91,7 @@ New here? Try:  punchd demo`,
 func plain(err error) error {
 	for words, want := range map[string]string{
 		": strconv.ParseInt:":  "it takes a whole number",
+		": strconv.ParseUint:": "it takes a whole number",
 		": strconv.ParseBool:": "it takes true or false",
 		": time: ":             "it takes a time like 30s or 5m",
 	} {

@@ -48,6 +48,11 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
+		Setup: func(env *testscript.Env) error {
+			signed, err := filepath.Abs(filepath.Join("..", "..", "sync", "ledger", "audit", "testdata", "v1"))
+			env.Setenv("SIGNED", signed) // a ledger with heads
+			return err
+		},
 		RequireUniqueNames: true,
 	})
 }

@@ -155,6 +155,9 @@ func (k Key) Algorithm() string {
 	return ""
 }
 
+// Ed25519 is the key itself, nil if it is one of another kind.
+func (k Key) Ed25519() ed25519.PublicKey { return k.ed }
+
 // Equal reports whether two keys are the same.
 func (k Key) Equal(other Key) bool {
 	if k.ec != nil && other.ec != nil {

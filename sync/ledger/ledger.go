@@ -103,7 +103,9 @@ func Open(cfg Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.report.Headers = lay.headers
+	for _, p := range lay.headers {
+		l.report.Headers = append(l.report.Headers, p.String())
+	}
 	begin := len(lay.segments) == 0
 	if begin && !made {
 		if err := l.mayBegin(cfg); err != nil {

@@ -29,6 +29,9 @@ type follower struct {
 	fs  disk.FS
 	dir string
 	end position // as of the last look; a nil segment before the first
+
+	layout *layout // and what it saw; nil where there is no ledger yet
+	seen   *scan
 }
 
 // look finds the end, and says only how far a reader may go: the reader then
@@ -44,6 +47,7 @@ func (f *follower) look() (view, error) {
 		if err != nil || s == nil {
 			return view{}, err
 		}
+		f.layout, f.seen = lay, s
 		i := slices.IndexFunc(s.damage, func(d Damage) bool { return d.Last >= sure })
 		if i < 0 {
 			f.end = s.proved
@@ -122,7 +126,7 @@ func Sound(ctx context.Context, fs disk.FS, dir string) (id Identity, next uint6
 	case err != nil:
 		return id, 0, err
 	case len(lay.headers) > 0:
-		return id, 0, fmt.Errorf("ledger: segment %s", lay.headers[0])
+		return id, 0, fmt.Errorf("ledger: segment %v", lay.headers[0])
 	case len(lay.segments) == 0:
 		return id, 0, fmt.Errorf("ledger: %s: %w", dir, ErrEmpty)
 	}

@@ -130,7 +130,7 @@ func parseSegmentName(name string) (first uint64, ok bool) {
 type layout struct {
 	id       Identity
 	segments []*segment // by first sequence
-	headers  []string   // what is wrong with headers, one line each
+	headers  []HeaderProblem
 }
 
 // errNoHeader says that no segment of a ledger tells its identity.
@@ -163,7 +163,7 @@ func readLayout(fs disk.FS, dir string, expected *Identity) (*layout, error) {
 		}
 		s.name, s.hurt = name, problem != ""
 		if problem != "" {
-			lay.headers = append(lay.headers, name+": "+problem)
+			lay.headers = append(lay.headers, HeaderProblem{Segment: name, First: first, Problem: problem})
 		}
 		if s.size == 0 {
 			s.first, s.size = first, max(s.length, MinSegmentSize)
@@ -204,12 +204,18 @@ func (lay *layout) choose(known []*segment, expected *Identity) error {
 		case s.id == lay.id:
 			lay.segments = append(lay.segments, s)
 		case sure:
-			lay.headers = append(lay.headers, fmt.Sprintf("%s: belongs to ledger %s, not to %s; it is passed over", s.name, s.id, lay.id))
+			lay.foreign(s, fmt.Sprintf("belongs to ledger %s, not to %s; it is passed over", s.id, lay.id))
 		default:
 			return fmt.Errorf("%w: most are of %s, but %s is of %s: move those elsewhere that don't belong here, and start again", ErrMixed, lay.id, s.name, s.id)
 		}
 	}
 	return nil
+}
+
+// foreign notes that a segment is passed over.
+func (lay *layout) foreign(s *segment, problem string) {
+	first, _ := parseSegmentName(s.name) // it was read as one
+	lay.headers = append(lay.headers, HeaderProblem{Segment: s.name, First: first, Foreign: true, Problem: problem})
 }
 
 // sort orders the segments and passes over a second one with the same start.
@@ -219,7 +225,7 @@ func (lay *layout) sort() {
 		if later.first != kept.first {
 			return false
 		}
-		lay.headers = append(lay.headers, fmt.Sprintf("%s: begins at %d like %s; it is passed over", later.name, later.first, kept.name))
+		lay.foreign(later, fmt.Sprintf("begins at %d like %s; it is passed over", later.first, kept.name))
 		return true
 	})
 }
