@@ -23,7 +23,7 @@ func newRig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRigKill(), newRigPowerCut(), newRigBitflip(), newRigFull(), newRigClock(), newRigBench())
+	c.AddCommand(newRigKill(), newRigPowerCut(), newRigBitflip(), newRigTamper(), newRigFull(), newRigClock(), newRigBench())
 	return c
 }
 

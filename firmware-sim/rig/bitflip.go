@@ -120,7 +120,7 @@ func (r *bitflipRun) run(ctx context.Context) error {
 
 // fill has the gateway take in all logs, stops it, and keeps what it has then.
 func (r *bitflipRun) fill(ctx context.Context) error {
-	if err := r.serveOnce(ctx); err != nil {
+	if err := r.world.serveOnce(ctx, r.daemon); err != nil {
 		return err
 	}
 	r.base = filepath.Join(r.cfg.Dir, "base")
@@ -147,33 +147,6 @@ func (r *bitflipRun) fill(ctx context.Context) error {
 		return fmt.Errorf("rig: the ledger has %d records, and should have %d", len(r.frames), r.cfg.Records)
 	}
 	return r.listBuffer()
-}
-
-// serveOnce runs the gateway until central has all there is, and stops it.
-func (r *bitflipRun) serveOnce(ctx context.Context) error {
-	p, err := r.daemon.Start()
-	if err != nil {
-		return err
-	}
-	within, cancel := context.WithTimeout(ctx, drainPatience)
-	defer cancel()
-	err = p.Ready(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for err == nil {
-		var seen []Seen
-		if seen, _, err = r.world.Held(); err == nil && Check(r.world.Made(false), seen).Lost == 0 {
-			return p.Stop(stopPatience)
-		}
-		select {
-		case <-tick.C:
-		case <-p.Exited():
-			return fmt.Errorf("rig: the daemon ended: %w", errors.Join(p.err, errors.New("see its log")))
-		case <-within.Done():
-			err = fmt.Errorf("rig: central has not got everything: %w", within.Err())
-		}
-	}
-	return errors.Join(err, p.Kill())
 }
 
 func (r *bitflipRun) listBuffer() error {
@@ -269,7 +242,7 @@ func (r *bitflipRun) bufferRound(ctx context.Context) error {
 	}
 	// The gateway reads the terminals' logs again: a buffer that is wrong about
 	// what it has would have them doubled.
-	if err := r.serveOnce(ctx); err != nil {
+	if err := r.world.serveOnce(ctx, r.daemon); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
