@@ -116,7 +116,7 @@ func (b *Buffer) open() (err error) {
 		b.db = nil
 		return fmt.Errorf("buffer: %w", err)
 	}
-	b.trim = newTrimmer(b.dir)
+	b.trim.prefix = trimPrefix(b.dir)
 	if err := b.load(); err != nil {
 		err = errors.Join(err, b.db.Close())
 		b.db = nil

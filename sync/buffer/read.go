@@ -78,6 +78,14 @@ func (b *Buffer) Sinks() map[string]Sink {
 	return maps.Clone(b.state.sinks)
 }
 
+// Touched counts bytes of blocks that were written or read: now and then the
+// process gives up the memory that Badger maps for them.
+func (b *Buffer) Touched(bytes int64) {
+	if err := b.trim.touched(bytes); err != nil {
+		b.log.Debug("the value log stays in memory", "err", err)
+	}
+}
+
 // Look is a consistent view for look-ups, of all that was committed before it.
 type Look struct{ txn *badger.Txn }
 

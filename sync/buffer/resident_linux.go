@@ -6,35 +6,41 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// trimEvery is how many bytes of blocks are written between two trims.
+// trimEvery is how many bytes of blocks are written or read between two trims.
 const trimEvery = 8 << 20
 
 // trimmer keeps the second copies out of the process's memory. Badger maps its
 // value log and never lets go of it, so that every block ever written would
 // count as resident, though none is read unless the ledger is damaged.
 type trimmer struct {
-	prefix  string // of the paths of the value log
-	pending int64  // bytes written since the last trim
+	prefix string // of the paths of the value log
+
+	mu      sync.Mutex
+	pending int64 // bytes written or read since the last trim
 }
 
-func newTrimmer(dir string) trimmer {
+// trimPrefix is what the paths of a buffer's value log begin with.
+func trimPrefix(dir string) string {
 	path, err := filepath.Abs(dir)
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		return trimmer{} // it finds nothing then
+		return "" // it finds nothing then
 	}
-	return trimmer{prefix: path + "/"}
+	return path + "/"
 }
 
-// written counts what was written, and trims when it is enough.
-func (t *trimmer) written(n int64) error {
+// touched counts what was written or read, and trims when it is enough.
+func (t *trimmer) touched(n int64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.pending += n; t.pending < trimEvery {
 		return nil
 	}

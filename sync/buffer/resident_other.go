@@ -5,11 +5,11 @@ package buffer
 import "os"
 
 // trimmer does nothing where mapped pages can't be given up.
-type trimmer struct{}
+type trimmer struct{ prefix string }
 
-func newTrimmer(string) trimmer { return trimmer{} }
+func trimPrefix(string) string { return "" }
 
-func (*trimmer) written(int64) error { return nil }
+func (*trimmer) touched(int64) error { return nil }
 
 // allocated is a file's length: what it takes on disk is not told everywhere.
 func allocated(path string) (int64, error) {

@@ -286,8 +286,6 @@ func (u *Update) Commit(applied uint64) error {
 	u.b.state.applied, u.b.state.counts = u.state.applied, u.state.counts
 	maps.Copy(u.b.state.sinks, u.state.sinks)
 	u.b.mu.Unlock()
-	if err := u.b.trim.written(u.bytes); err != nil {
-		u.b.log.Debug("the value log stays in memory", "err", err)
-	}
+	u.b.Touched(u.bytes)
 	return nil
 }

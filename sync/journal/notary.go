@@ -92,15 +92,17 @@ func (n *notary) run(ctx context.Context) error {
 	}
 }
 
-// wait returns nil when there is another record, or it is time to sign.
+// wait returns nil when there is another record, or once one asks for a head,
+// when it is time to sign: until then nobody needs the tree.
 func (n *notary) wait(ctx context.Context) error {
-	within := ctx
+	within, next := ctx, n.tree.Size()+1
 	if n.asks {
+		next = max(next, n.signed+signEvery)
 		var cancel context.CancelFunc
 		within, cancel = context.WithDeadline(ctx, n.due)
 		defer cancel()
 	}
-	err := n.j.durable.wait(within, n.tree.Size()+1)
+	err := n.j.durable.wait(within, next)
 	if err != nil && ctx.Err() == nil && within.Err() != nil {
 		return nil
 	}

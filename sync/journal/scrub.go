@@ -159,6 +159,7 @@ func (s *scrub) read() (*pair, error) {
 			p.copy[f.Seq], rest = rest[:n], rest[n:]
 		}
 		size += len(b.Frames)
+		s.j.buffer.Touched(int64(len(b.Frames)))
 		p.blocks = append(p.blocks, b)
 		p.to = b.First + uint64(b.Count)
 	}
