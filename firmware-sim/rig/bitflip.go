@@ -17,12 +17,12 @@ import (
 
 // BitflipConfig says which bits of a gateway's storage to flip.
 type BitflipConfig struct {
-	Records int    // punches in the ledger
-	All     bool   // every bit of it
-	Random  int    // else so many rounds, each with one bit of every record
-	Buffer  int    // rounds with a bit of the buffer, chosen by chance
-	Blind   bool   // don't look for what was flipped: the rig must then fail
-	Seed    uint64 //
+	Records int  // punches in the ledger
+	All     bool // every bit of it
+	Random  int  // else so many rounds, each with one bit of every record
+	Buffer  int  // rounds with a bit of the buffer, chosen by chance
+	Blind   bool // don't look for what was flipped: the rig must then fail
+	Seed    uint64
 	Daemon  string // the program
 	Dir     string // where to work
 	Out     io.Writer
@@ -183,16 +183,18 @@ func (r *bitflipRun) ledgerRound(ctx context.Context, bit int64) error {
 		return err
 	}
 	flipped := map[string][]byte{}
+	for _, p := range r.headers {
+		b, err := os.ReadFile(filepath.Join(r.base, p.file))
+		if err != nil {
+			return err
+		}
+		flipped[p.file] = b
+	}
 	flip := func(p stretch, bit int64) {
 		if bit >= p.len*8 {
 			return
 		}
-		b := flipped[p.file]
-		if b == nil {
-			b, _ = os.ReadFile(filepath.Join(r.base, p.file)) // read before, in fill
-			flipped[p.file] = b
-		}
-		b[p.off+bit/8] ^= 1 << (bit % 8)
+		flipped[p.file][p.off+bit/8] ^= 1 << (bit % 8)
 		r.flips++
 	}
 	for _, p := range r.frames {

@@ -19,7 +19,8 @@ const (
 	signAfter = 60 * time.Second // since the first of them that asks for one
 	// signRetry is the pause after a failure: of a full disk, mostly.
 	signRetry = 10 * time.Second
-	// signAtEnd bounds how long the last head may take when the gateway stops.
+	// signAtEnd bounds how long the tree is followed for the last head when the
+	// gateway stops. What is handed to the committer then is waited for.
 	signAtEnd = 5 * time.Second
 )
 

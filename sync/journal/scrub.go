@@ -101,7 +101,7 @@ func (s *scrub) headers() error {
 	return nil
 }
 
-// stretch of both copies, read side by side.
+// pair is a stretch of both copies, read side by side.
 type pair struct {
 	from, to uint64 // the latter exclusive
 	blocks   []buffer.Block
