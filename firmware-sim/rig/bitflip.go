@@ -92,8 +92,7 @@ func (r *bitflipRun) run(ctx context.Context) error {
 	}
 	bits := r.bits()
 	if !r.cfg.All {
-		r.random.Shuffle(len(bits), func(i, k int) { bits[i], bits[k] = bits[k], bits[i] })
-		bits = bits[:min(r.cfg.Random, len(bits))]
+		bits = r.some(bits)
 	}
 	told := time.Now()
 	total := len(bits) + r.cfg.Buffer
@@ -175,6 +174,23 @@ func (r *bitflipRun) bits() (bits []int64) {
 		bits = append(bits, n)
 	}
 	return bits
+}
+
+// some are bits chosen by chance: most of those that every second record has,
+// since only signed heads are so long that they have the others.
+func (r *bitflipRun) some(bits []int64) []int64 {
+	lengths := make([]int64, len(r.frames))
+	for i, p := range r.frames {
+		lengths[i] = p.len * 8
+	}
+	slices.Sort(lengths)
+	common := slices.Clone(bits[:lengths[len(lengths)/2]])
+	rare := bits[len(common):]
+	for _, b := range [][]int64{common, rare} {
+		r.random.Shuffle(len(b), func(i, k int) { b[i], b[k] = b[k], b[i] })
+	}
+	few := min(r.cfg.Random/4, len(rare))
+	return append(common[:min(r.cfg.Random-few, len(common))], rare[:few]...)
 }
 
 // ledgerRound flips one bit of every record, and of one copy of each header.
